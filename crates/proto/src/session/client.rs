@@ -1,0 +1,469 @@
+//! The client's end.
+//!
+//! ```text
+//!            Welcome           Admitted
+//! Greeting ──────────► Asking ──────────► Seated
+//!    └────────────────────┴──────────────────┴──► Over
+//!          a goodbye, silence, bytes that are none
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use crate::{
+    code::Code,
+    error::{DecodeError, FrameError},
+    frame::Frame,
+    ids::{CallId, Nonce, Seq, Side},
+    limits,
+    message::{
+        EndSeen, Goodbye, HangUp, Hello, Join, Message, Ping, Pong, Ref, Said, Say, SignOn, Typing,
+        Welcome,
+    },
+    text::{Agent, Text},
+    time::Moment,
+    version,
+};
+
+use super::outbox::Outbox;
+
+/// What a client asks for first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// A place in the queue.
+    Join(Join),
+    /// To answer callers.
+    SignOn(SignOn),
+}
+
+/// What a client learns.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClientEvent {
+    /// The server speaks this protocol.
+    Welcomed(Welcome),
+    /// Something for the person or program that uses the client: any message to a caller or an
+    /// operator, or an `Error`. The reference is the one the request was made with.
+    Told(Ref, Message),
+    /// A line will not be said, or isn't known to have been when the connection was lost.
+    NotSaid {
+        /// The call it was meant for.
+        call: CallId,
+        /// The line.
+        text: Text,
+        /// The reference it was given.
+        reference: Ref,
+        /// Why; `None` when the connection was lost.
+        why: Option<Code>,
+    },
+    /// The connection is of no more use. Nothing follows.
+    Over(Lost),
+}
+
+/// Why a connection is of no more use.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Lost {
+    /// The server parted.
+    #[error("the server said goodbye: {}", .0.detail)]
+    Goodbye(Goodbye),
+    /// The server did not answer in time.
+    #[error("the server did not answer")]
+    NoAnswer,
+    /// Nothing was heard for too long.
+    #[error("nothing was heard from the server for 45 s")]
+    Silent,
+    /// The connection ended without a goodbye.
+    #[error("the connection broke")]
+    Broken,
+    /// What came is not this protocol.
+    #[error("what answers there is not a Helpline server: {0}")]
+    NotHelpline(DecodeError),
+    /// An entry is missing between two that came.
+    #[error("an entry is missing behind number {}", .0.0)]
+    Gap(Seq),
+}
+
+/// The call isn't open on this connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the call is not open")]
+pub struct NotOpen;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Greeting,
+    Asking,
+    Seated,
+    Over,
+}
+
+#[derive(Debug)]
+struct OpenCall {
+    outbox: Outbox,
+    /// The last entry that came.
+    heard: Seq,
+    /// The entry that ended it.
+    end: Option<Seq>,
+    hanging_up: Option<Ref>,
+}
+
+/// What a wire reference was given out for.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Say(CallId, Nonce),
+    Other(Ref),
+}
+
+/// How many requests the session remembers while they have no answer.
+const REMEMBERED: usize = 4 * limits::UNANSWERED;
+
+/// The client's side of the protocol on one connection.
+#[derive(Debug)]
+pub struct ClientSession {
+    phase: Phase,
+    side: Side,
+    opening: Option<Opening>,
+    begun: Moment,
+    sent: Moment,
+    heard: Moment,
+    keepalive: u64,
+    calls: BTreeMap<CallId, OpenCall>,
+    asked: VecDeque<(Ref, Asked)>,
+    last_ref: u32,
+    transmit: VecDeque<Bytes>,
+    events: VecDeque<ClientEvent>,
+}
+
+impl ClientSession {
+    /// Begins on a connection made now. `agent` says which program this is.
+    #[must_use]
+    pub fn new(opening: Opening, agent: Agent, now: Moment) -> Self {
+        let side = match opening {
+            Opening::Join(_) => Side::Caller,
+            Opening::SignOn(_) => Side::Operator,
+        };
+        let mut session = Self {
+            phase: Phase::Greeting,
+            side,
+            opening: Some(opening),
+            begun: now,
+            sent: now,
+            heard: now,
+            keepalive: u64::try_from(limits::KEEPALIVE.as_millis()).unwrap_or(u64::MAX),
+            calls: BTreeMap::new(),
+            asked: VecDeque::new(),
+            last_ref: 0,
+            transmit: VecDeque::new(),
+            events: VecDeque::new(),
+        };
+        let hello = Hello { versions: version::SPOKEN, features: 0, agent };
+        session.push(Ref::NONE, hello.into());
+        session
+    }
+
+    /// Takes in a frame.
+    pub fn handle(&mut self, frame: Frame<'_>, now: Moment) {
+        match Message::decode(frame) {
+            Ok(message) => self.handle_message(frame.reference, message, now),
+            Err(DecodeError::UnknownKind(_)) if self.phase != Phase::Greeting => self.heard = now,
+            Err(error) => self.over(Lost::NotHelpline(error)),
+        }
+    }
+
+    /// Takes in a message, for connections that carry no frames.
+    pub fn handle_message(&mut self, reference: Ref, message: Message, now: Moment) {
+        self.heard = now;
+        match (self.phase, message) {
+            (Phase::Over, _) | (_, Message::Pong(_)) => {}
+            (_, Message::Goodbye(goodbye)) => self.over(Lost::Goodbye(goodbye)),
+            (_, Message::Ping(_)) => self.push(reference, Pong {}.into()),
+            (Phase::Greeting, Message::Welcome(welcome)) => self.welcomed(welcome),
+            (Phase::Asking, message @ Message::Admitted(_)) => {
+                self.phase = Phase::Seated;
+                self.told(reference, message);
+            }
+            (Phase::Asking, message @ (Message::Busy(_) | Message::Closed(_))) => {
+                self.told(reference, message);
+            }
+            (Phase::Seated, message) => self.seated(reference, message),
+            (Phase::Greeting | Phase::Asking, message) => {
+                let reason = format!("{} comes too early", message.kind().name);
+                self.over(Lost::NotHelpline(DecodeError::Json(reason)));
+            }
+        }
+    }
+
+    fn welcomed(&mut self, welcome: Welcome) {
+        self.keepalive = welcome.keepalive_ms.max(1).into();
+        self.phase = Phase::Asking;
+        let opening = self.opening.take().map(|opening| match opening {
+            Opening::Join(join) => Message::from(join),
+            Opening::SignOn(sign_on) => Message::from(sign_on),
+        });
+        self.events.push_back(ClientEvent::Welcomed(welcome));
+        if let Some(opening) = opening {
+            self.push(Ref::NONE, opening);
+        }
+    }
+
+    fn seated(&mut self, reference: Ref, message: Message) {
+        match &message {
+            Message::Place(place) => self.open(place.call, place.next_nonce),
+            Message::Connected(connected) => self.open(connected.call, connected.next_nonce),
+            Message::Said(said) => {
+                if !self.entry(said.call, said.seq) {
+                    return;
+                }
+                let own = self.own_line(said);
+                return self.events.push_back(ClientEvent::Told(own, message));
+            }
+            Message::Joined(joined) if !self.entry(joined.call, joined.seq) => return,
+            Message::Left(left) if !self.entry(left.call, left.seq) => return,
+            Message::Ended(ended) => {
+                if !self.entry(ended.call, ended.seq) {
+                    return;
+                }
+                if let Some(open) = self.calls.get_mut(&ended.call) {
+                    open.end = Some(ended.seq);
+                    open.hanging_up = None;
+                }
+                self.give_up(ended.call, Some(Code::CALL_ENDED));
+            }
+            Message::Error(error) => {
+                let code = error.code;
+                if let Some(Asked::Say(call, nonce)) = self.answered(reference) {
+                    return self.refused(call, nonce, code);
+                }
+            }
+            _ => {}
+        }
+        self.told(reference, message);
+    }
+
+    fn open(&mut self, call: CallId, next_nonce: Nonce) {
+        self.calls.entry(call).or_insert_with(|| OpenCall {
+            outbox: Outbox::new(next_nonce),
+            heard: Seq(0),
+            end: None,
+            hanging_up: None,
+        });
+    }
+
+    /// Whether the entry is the next one of an open call; a repeated one is passed over.
+    fn entry(&mut self, call: CallId, seq: Seq) -> bool {
+        let Some(open) = self.calls.get_mut(&call) else { return false };
+        if seq <= open.heard {
+            return false;
+        }
+        if open.heard.next() != Some(seq) {
+            let last = open.heard;
+            self.over(Lost::Gap(last));
+            return false;
+        }
+        open.heard = seq;
+        true
+    }
+
+    /// The reference of the line that this entry is, if this client asked for it.
+    fn own_line(&mut self, said: &Said) -> Ref {
+        if said.from != self.side {
+            return Ref::NONE;
+        }
+        self.asked.retain(
+            |(_, asked)| !matches!(asked, Asked::Say(call, nonce) if call == &said.call && nonce == &said.nonce),
+        );
+        let open = self.calls.get_mut(&said.call);
+        open.and_then(|open| open.outbox.said(said.nonce)).unwrap_or_default()
+    }
+
+    fn refused(&mut self, call: CallId, nonce: Nonce, code: Code) {
+        let unsaid = self.calls.get_mut(&call).and_then(|open| open.outbox.remove(nonce));
+        if let Some(unsaid) = unsaid {
+            self.events.push_back(ClientEvent::NotSaid {
+                call,
+                text: unsaid.text,
+                reference: unsaid.reference,
+                why: Some(code),
+            });
+        }
+    }
+
+    fn give_up(&mut self, call: CallId, why: Option<Code>) {
+        let Some(open) = self.calls.get_mut(&call) else { return };
+        for unsaid in open.outbox.give_up() {
+            self.events.push_back(ClientEvent::NotSaid {
+                call,
+                text: unsaid.text,
+                reference: unsaid.reference,
+                why,
+            });
+        }
+    }
+
+    fn told(&mut self, reference: Ref, message: Message) {
+        let reference = match self.answered(reference) {
+            Some(Asked::Other(reference)) => reference,
+            Some(Asked::Say(..)) | None => Ref::NONE,
+        };
+        self.events.push_back(ClientEvent::Told(reference, message));
+    }
+
+    fn answered(&mut self, reference: Ref) -> Option<Asked> {
+        if reference == Ref::NONE {
+            return None;
+        }
+        let at = self.asked.iter().position(|(asked, _)| *asked == reference)?;
+        self.asked.remove(at).map(|(_, asked)| asked)
+    }
+
+    /// Takes in bytes that are not a frame.
+    pub fn handle_garbage(&mut self, error: FrameError) {
+        self.over(Lost::NotHelpline(error.into()));
+    }
+
+    /// The connection has ended.
+    pub fn handle_end(&mut self) {
+        self.over(Lost::Broken);
+    }
+
+    /// Wants a line said. `reference` comes back with what becomes of it.
+    ///
+    /// # Errors
+    /// The call isn't open here, or has ended.
+    pub fn say(&mut self, call: CallId, text: Text, reference: Ref) -> Result<Nonce, NotOpen> {
+        let open = self.calls.get_mut(&call).filter(|open| open.end.is_none()).ok_or(NotOpen)?;
+        open.outbox.push(text, reference).ok_or(NotOpen)
+    }
+
+    /// Hangs up, behind everything that was to be said before.
+    ///
+    /// # Errors
+    /// The call isn't open here, or has ended.
+    pub fn hang_up(&mut self, call: CallId, reference: Ref) -> Result<(), NotOpen> {
+        let open = self.calls.get_mut(&call).filter(|open| open.end.is_none()).ok_or(NotOpen)?;
+        open.hanging_up.get_or_insert(reference);
+        Ok(())
+    }
+
+    /// Lets the other side know that somebody types.
+    pub fn typing(&mut self, call: CallId) {
+        if self.calls.get(&call).is_some_and(|open| open.end.is_none()) {
+            self.push(Ref::NONE, Typing { call }.into());
+        }
+    }
+
+    /// Asks for anything else: `Next`, `Answer`, `Ready`, `Pause`, `SignOff`.
+    pub fn request(&mut self, request: Message, reference: Ref) {
+        let reference = self.ask(Asked::Other(reference));
+        self.push(reference, request);
+    }
+
+    /// An entry has been shown. The end of a call, once shown, is answered.
+    pub fn shown(&mut self, call: CallId, seq: Seq) {
+        if self.calls.get(&call).and_then(|open| open.end).is_some_and(|end| seq >= end) {
+            self.calls.remove(&call);
+            self.push(Ref::NONE, EndSeen { call }.into());
+        }
+    }
+
+    /// How many lines are not known to be recorded.
+    #[must_use]
+    pub fn unsaid(&self) -> usize {
+        self.calls.values().map(|open| open.outbox.len()).sum()
+    }
+
+    /// How many bytes they have. Past [`limits::UNSAID`] no further input should be read.
+    #[must_use]
+    pub fn unsaid_bytes(&self) -> usize {
+        self.calls.values().map(|open| open.outbox.bytes()).sum()
+    }
+
+    /// Acts on whatever deadline has passed.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        match self.phase {
+            Phase::Over => {}
+            Phase::Greeting | Phase::Asking if now >= self.begun + limits::HANDSHAKE => {
+                self.over(Lost::NoAnswer);
+            }
+            Phase::Seated if now >= self.heard + limits::SILENCE => self.over(Lost::Silent),
+            _ if now.0 >= self.sent.0.saturating_add(self.keepalive) => {
+                self.push(Ref::NONE, Ping {}.into());
+                self.sent = now;
+            }
+            _ => {}
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        let dead = match self.phase {
+            Phase::Over => return None,
+            Phase::Greeting | Phase::Asking => self.begun + limits::HANDSHAKE,
+            Phase::Seated => self.heard + limits::SILENCE,
+        };
+        Some(dead.min(Moment(self.sent.0.saturating_add(self.keepalive))))
+    }
+
+    /// The next frame to send.
+    pub fn poll_transmit(&mut self, now: Moment) -> Option<Bytes> {
+        let frame =
+            self.transmit.pop_front().or_else(|| self.next_say()).or_else(|| self.next_hang_up());
+        if frame.is_some() {
+            self.sent = now;
+        }
+        frame
+    }
+
+    fn next_say(&mut self) -> Option<Bytes> {
+        let (call, say) = self.calls.iter_mut().find_map(|(call, open)| {
+            let unsaid = open.outbox.send()?;
+            Some((*call, Say { call: *call, nonce: unsaid.nonce, text: unsaid.text.clone() }))
+        })?;
+        let reference = self.ask(Asked::Say(call, say.nonce));
+        Message::from(say).to_frame(reference).ok()
+    }
+
+    fn next_hang_up(&mut self) -> Option<Bytes> {
+        let (call, reference) = self.calls.iter_mut().find_map(|(call, open)| {
+            let ready = open.end.is_none() && open.outbox.all_sent();
+            Some((*call, if ready { open.hanging_up.take()? } else { return None }))
+        })?;
+        let reference = self.ask(Asked::Other(reference));
+        Message::from(HangUp { call }).to_frame(reference).ok()
+    }
+
+    /// The next thing learnt.
+    pub fn poll_event(&mut self) -> Option<ClientEvent> {
+        self.events.pop_front()
+    }
+
+    fn ask(&mut self, asked: Asked) -> Ref {
+        self.last_ref = self.last_ref.checked_add(1).unwrap_or(1);
+        if self.asked.len() >= REMEMBERED {
+            let other = self.asked.iter().position(|(_, asked)| matches!(asked, Asked::Other(_)));
+            self.asked.remove(other.unwrap_or_default());
+        }
+        self.asked.push_back((Ref(self.last_ref), asked));
+        Ref(self.last_ref)
+    }
+
+    fn over(&mut self, lost: Lost) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        self.phase = Phase::Over;
+        let calls: Vec<CallId> = self.calls.keys().copied().collect();
+        for call in calls {
+            self.give_up(call, None);
+        }
+        self.transmit.clear();
+        self.events.push_back(ClientEvent::Over(lost));
+    }
+
+    fn push(&mut self, reference: Ref, message: Message) {
+        // Nothing that passes here comes near the limit of a frame.
+        if let Ok(frame) = message.to_frame(reference) {
+            self.transmit.push_back(frame);
+        }
+    }
+}

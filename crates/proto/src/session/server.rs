@@ -1,0 +1,362 @@
+//! The server's end.
+//!
+//! ```text
+//!            Hello            Join, SignOn            Admitted
+//! Strange ──────────► Welcomed ──────────► Asked ────────────────► Seated
+//!    │                   │                   │ Busy, Closed           │
+//!    └───────────────────┴───────────────────┴────────────────────────┴──► Closing
+//!                         a Goodbye, either way, at any time
+//! ```
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::{
+    code::Code,
+    error::{DecodeError, FrameError},
+    frame::Frame,
+    ids::Resumable,
+    limits,
+    message::{
+        Answer, EndSeen, Error, Goodbye, HangUp, Hello, Join, KINDS, Limits, Message, Pong, Ref,
+        Say, SignOn, Typing, Welcome,
+    },
+    text::Detail,
+    time::Moment,
+    version,
+};
+
+use super::rate::Rate;
+
+/// What the one who hosts the line may set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Says a second that a connection may keep up; `None` for any number.
+    pub says_a_second: Option<u32>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { says_a_second: Some(limits::SAYS_A_SECOND) }
+    }
+}
+
+/// What a peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// It asks for help.
+    Caller,
+    /// It answers.
+    Operator,
+}
+
+/// What a well-behaved peer asks of the switchboard, with the reference its answer needs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ServerEvent {
+    /// A caller wants a place.
+    Join(Ref, Join),
+    /// An operator wants to answer.
+    SignOn(Ref, SignOn),
+    /// Either side wants something said.
+    Say(Ref, Say),
+    /// Either side hangs up.
+    HangUp(Ref, HangUp),
+    /// Either side types.
+    Typing(Typing),
+    /// Either side has shown the end of a call.
+    EndSeen(EndSeen),
+    /// An operator takes the oldest waiting call.
+    Next(Ref),
+    /// An operator takes the offered call.
+    Answer(Ref, Answer),
+    /// An operator is available.
+    Ready(Ref),
+    /// An operator takes a break.
+    Pause(Ref),
+    /// An operator leaves.
+    SignOff(Ref),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Strange,
+    Welcomed,
+    Asked(Role),
+    Seated(Role),
+    Closing,
+}
+
+/// The server's side of the protocol on one connection.
+#[derive(Debug)]
+pub struct ServerSession {
+    phase: Phase,
+    accepted: Moment,
+    heard: Moment,
+    frame_begun: Option<Moment>,
+    /// Since when the connection has taken nothing of what waits for it.
+    stuck: Option<Moment>,
+    says: Option<Rate>,
+    transmit: VecDeque<Bytes>,
+    events: VecDeque<ServerEvent>,
+}
+
+impl ServerSession {
+    /// Begins with a connection accepted now.
+    #[must_use]
+    pub fn new(settings: Settings, now: Moment) -> Self {
+        let says = settings.says_a_second;
+        Self {
+            phase: Phase::Strange,
+            accepted: now,
+            heard: now,
+            frame_begun: None,
+            stuck: None,
+            says: says.map(|says| Rate::new(says, limits::SAYS_AT_ONCE.max(says), now)),
+            transmit: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The largest `length` of a frame accepted now.
+    #[must_use]
+    pub fn frame_limit(&self) -> u32 {
+        match self.phase {
+            Phase::Strange | Phase::Welcomed | Phase::Asked(_) => limits::FRAME_BEFORE,
+            Phase::Seated(_) | Phase::Closing => limits::FRAME,
+        }
+    }
+
+    /// What the peer has become, once it is let in.
+    #[must_use]
+    pub fn role(&self) -> Option<Role> {
+        match self.phase {
+            Phase::Seated(role) => Some(role),
+            _ => None,
+        }
+    }
+
+    /// Whether the last words are said: what is left to transmit goes out, then the connection ends.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.phase == Phase::Closing
+    }
+
+    /// Until when nothing more may be handled, because the peer says more than it may.
+    #[must_use]
+    pub fn paused_until(&self, now: Moment) -> Option<Moment> {
+        self.says.as_ref()?.closed_until(now)
+    }
+
+    /// Takes in a frame.
+    pub fn handle(&mut self, frame: Frame<'_>, now: Moment) {
+        match Message::decode(frame) {
+            Ok(message) => self.handle_message(frame.reference, message, now),
+            Err(error) => self.handle_error(frame.reference, &error, now),
+        }
+    }
+
+    /// Takes in a message, for connections that carry no frames.
+    pub fn handle_message(&mut self, reference: Ref, message: Message, now: Moment) {
+        self.heard = now;
+        self.frame_begun = None;
+        match (self.phase, message) {
+            (Phase::Closing, _) | (_, Message::Pong(_)) => {}
+            (_, Message::Goodbye(_)) => self.phase = Phase::Closing,
+            (Phase::Strange, Message::Hello(hello)) => self.welcome(reference, &hello),
+            (Phase::Welcomed | Phase::Asked(_) | Phase::Seated(_), Message::Ping(_)) => {
+                self.push(reference, Pong {}.into());
+            }
+            (Phase::Welcomed, Message::Join(join)) => {
+                self.phase = Phase::Asked(Role::Caller);
+                self.events.push_back(ServerEvent::Join(reference, join));
+            }
+            (Phase::Welcomed, Message::SignOn(sign_on)) => {
+                self.phase = Phase::Asked(Role::Operator);
+                self.events.push_back(ServerEvent::SignOn(reference, sign_on));
+            }
+            (Phase::Seated(role), message) => self.request(role, reference, message, now),
+            (Phase::Strange | Phase::Welcomed | Phase::Asked(_), _) => {
+                self.close(Code::OUT_OF_TURN, "Hello comes first, then Join or SignOn, once");
+            }
+        }
+    }
+
+    fn request(&mut self, role: Role, reference: Ref, message: Message, now: Moment) {
+        let event = match (role, message) {
+            (_, Message::Say(say)) => {
+                if let Some(says) = &mut self.says {
+                    says.take(now);
+                }
+                ServerEvent::Say(reference, say)
+            }
+            (_, Message::HangUp(hang_up)) => ServerEvent::HangUp(reference, hang_up),
+            (_, Message::Typing(typing)) => ServerEvent::Typing(typing),
+            (_, Message::EndSeen(end_seen)) => ServerEvent::EndSeen(end_seen),
+            (Role::Operator, Message::Next(_)) => ServerEvent::Next(reference),
+            (Role::Operator, Message::Answer(answer)) => ServerEvent::Answer(reference, answer),
+            (Role::Operator, Message::Ready(_)) => ServerEvent::Ready(reference),
+            (Role::Operator, Message::Pause(_)) => ServerEvent::Pause(reference),
+            (Role::Operator, Message::SignOff(_)) => ServerEvent::SignOff(reference),
+            (Role::Caller, message) if message.kind().direction.reaches_server() => {
+                let code = match message {
+                    Message::Join(_) | Message::Hello(_) => Code::OUT_OF_TURN,
+                    _ => Code::NOT_ALLOWED,
+                };
+                return self.refuse(reference, code, "this is for operators, or comes only once");
+            }
+            (_, message) => {
+                let detail = format!("{} has no place here", message.kind().name);
+                return self.refuse(reference, Code::OUT_OF_TURN, &detail);
+            }
+        };
+        self.events.push_back(event);
+    }
+
+    fn welcome(&mut self, reference: Ref, hello: &Hello) {
+        let Some(version) = version::SPOKEN.highest_common(hello.versions) else {
+            let detail = format!(
+                "this server speaks versions {} to {}",
+                version::SPOKEN.lowest.0,
+                version::SPOKEN.highest.0
+            );
+            return self.close(Code::NO_COMMON_VERSION, &detail);
+        };
+        self.phase = Phase::Welcomed;
+        let welcome = Welcome {
+            version,
+            features: 0,
+            limits: Limits {
+                frame: limits::FRAME,
+                text: u32::try_from(limits::TEXT).unwrap_or(u32::MAX),
+            },
+            keepalive_ms: u32::try_from(limits::KEEPALIVE.as_millis()).unwrap_or(u32::MAX),
+        };
+        self.push(reference, welcome.into());
+    }
+
+    /// Takes in a message that could not be read.
+    pub fn handle_error(&mut self, reference: Ref, error: &DecodeError, now: Moment) {
+        self.heard = now;
+        self.frame_begun = None;
+        let unknown = matches!(error, DecodeError::UnknownKind(_) | DecodeError::UnknownName(_));
+        match self.phase {
+            Phase::Closing => {}
+            Phase::Welcomed | Phase::Asked(_) | Phase::Seated(_) if unknown => {
+                if reference != Ref::NONE {
+                    self.refuse(reference, error.code(), &error.to_string());
+                }
+            }
+            _ => self.close(error.code(), &error.to_string()),
+        }
+    }
+
+    /// Takes in bytes that are not a frame: there is no telling where the next one would begin.
+    pub fn handle_garbage(&mut self, error: FrameError) {
+        let error = DecodeError::Frame(error);
+        self.close(error.code(), &error.to_string());
+    }
+
+    /// A frame has begun to come, and isn't all there.
+    pub fn frame_begun(&mut self, now: Moment) {
+        self.frame_begun.get_or_insert(now);
+    }
+
+    /// Takes a frame for the peer. What was decided shows in it: whether the peer is let in, or parts.
+    pub fn tell(&mut self, frame: Bytes) {
+        let kind = frame.get(4..6).and_then(|kind| kind.try_into().ok()).map(u16::from_be_bytes);
+        let name = KINDS.iter().find(|row| Some(row.number) == kind).map(|row| row.name);
+        match (self.phase, name) {
+            (Phase::Closing, _) => return,
+            (Phase::Asked(role), Some("admitted")) => self.phase = Phase::Seated(role),
+            (_, Some("goodbye" | "busy" | "closed")) => self.phase = Phase::Closing,
+            _ => {}
+        }
+        self.transmit.push_back(frame);
+    }
+
+    /// The connection took some of what waits for it, or has nothing to take.
+    pub fn progressed(&mut self) {
+        self.stuck = None;
+    }
+
+    /// The connection takes nothing at the moment, though something waits for it.
+    pub fn stuck(&mut self, now: Moment) {
+        self.stuck.get_or_insert(now);
+    }
+
+    /// Acts on whatever deadline has passed.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        let Some((at, code, detail)) = self.deadline() else { return };
+        if at > now {
+            return;
+        }
+        if code == Code::TOO_SLOW {
+            self.transmit.clear();
+        }
+        self.close(code, detail);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        self.deadline().map(|(at, _, _)| at)
+    }
+
+    fn deadline(&self) -> Option<(Moment, Code, &'static str)> {
+        let life = match self.phase {
+            Phase::Closing => return None,
+            Phase::Seated(_) => {
+                (self.heard + limits::SILENCE, Code::SILENT, "nothing was heard for 45 s")
+            }
+            _ => (
+                self.accepted + limits::HANDSHAKE,
+                Code::TOO_LATE,
+                "joining or signing on takes at most 10 s",
+            ),
+        };
+        let frame = self.frame_begun.map(|begun| {
+            (begun + limits::REST_OF_FRAME, Code::TOO_LATE, "a frame takes at most 10 s")
+        });
+        let stuck = self.stuck.map(|since| {
+            (since + limits::NO_PROGRESS, Code::TOO_SLOW, "nothing was taken for 10 s")
+        });
+        [Some(life), frame, stuck].into_iter().flatten().min_by_key(|(at, _, _)| *at)
+    }
+
+    /// The next frame to send.
+    pub fn poll_transmit(&mut self) -> Option<Bytes> {
+        self.transmit.pop_front()
+    }
+
+    /// The next thing the peer asks for.
+    pub fn poll_event(&mut self) -> Option<ServerEvent> {
+        self.events.pop_front()
+    }
+
+    /// Parts from the peer, for good.
+    pub fn close(&mut self, code: Code, detail: &str) {
+        if self.phase == Phase::Closing {
+            return;
+        }
+        let goodbye = Goodbye {
+            code,
+            detail: Detail::cut(detail),
+            retry_after_s: None,
+            resumable: Resumable::No,
+        };
+        self.push(Ref::NONE, goodbye.into());
+        self.phase = Phase::Closing;
+    }
+
+    fn refuse(&mut self, reference: Ref, code: Code, detail: &str) {
+        self.push(reference, Error { code, detail: Detail::cut(detail) }.into());
+    }
+
+    fn push(&mut self, reference: Ref, message: Message) {
+        // Nothing this session writes itself comes near the limit of a frame.
+        if let Ok(frame) = message.to_frame(reference) {
+            self.transmit.push_back(frame);
+        }
+    }
+}
