@@ -208,7 +208,11 @@ mod tests {
         call.last_seq = Seq(u32::MAX - LAST_ENTRIES - 1);
         assert_eq!(say(&mut call, 1), Ok(Seq(u32::MAX - LAST_ENTRIES)));
         assert_eq!(say(&mut call, 2), Err(Refusal::CallFull));
-        assert_eq!(say(&mut call, 1), Err(Refusal::Nonce { next: Nonce(2) }), "a resend was recorded");
+        assert_eq!(
+            say(&mut call, 1),
+            Err(Refusal::Nonce { next: Nonce(2) }),
+            "a resend was recorded"
+        );
         for _ in 0..LAST_ENTRIES {
             call.record(UnixMillis(0), Item::Left { from: Side::Operator, name: name() });
         }

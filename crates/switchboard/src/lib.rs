@@ -12,10 +12,12 @@ use helpline_proto::{
 
 pub use line::{Rules, Switchboard};
 
+mod board;
 mod call;
 mod line;
 mod queue;
 mod roster;
+mod wait;
 
 /// What time it is, on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

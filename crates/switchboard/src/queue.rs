@@ -247,7 +247,9 @@ mod tests {
         let (mut waiting, mut held) = (Vec::<u64>::new(), Vec::<u64>::new());
         let mut dice = 1_u64;
         for number in 0..20_000_u64 {
-            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            dice = dice
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let pick = usize::try_from(dice >> 40).unwrap();
             match (dice >> 33) % 5 {
                 0 | 1 => {
