@@ -1,1 +1,21 @@
-//! stub
+//! A Helpline server: sockets, the core thread, the store.
+//!
+//! ```text
+//!                  ┌────────────────────── core thread ──────────────────────┐
+//! conn tasks ──►   │ drain the inbox ► switchboard.handle(now, input)* ►      │  ──► conn tasks
+//! (tokio)          │ write all records in one transaction ► commit (fsync) ►  │      (outboxes)
+//!                  │ release the effects                                      │
+//!                  └──────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! The library exists for the binary and its tests.
+
+pub mod clock;
+pub mod conn;
+pub mod core;
+pub mod data;
+pub mod listen;
+pub mod outbox;
+pub mod server;
+pub mod store;
+pub mod tell;

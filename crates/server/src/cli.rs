@@ -1,0 +1,129 @@
+//! The command line of `helpline-server`.
+
+use std::{num::NonZeroU32, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use helpline_cli_common::log::Verbosity;
+use helpline_proto::text::{LineName, Name, Text};
+use helpline_server::listen::Address;
+
+/// The program's version, and the wire's.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (wire 1)");
+
+/// Open a line: callers wait their turn and talk one-to-one with an operator
+#[derive(Debug, Parser)]
+#[command(
+    name = "helpline-server",
+    version = VERSION,
+    args_conflicts_with_subcommands = true,
+    after_help = "Exit codes: 0 stopped · 64 usage · 69 address or data directory taken · \
+                  74 store failed · 78 configuration"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    #[command(flatten)]
+    pub(crate) run: Run,
+
+    #[command(flatten)]
+    pub(crate) verbosity: Verbosity,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Open the line; the same as no command
+    Run(Run),
+    /// Look at the calls that are kept, whether the server runs or not
+    #[command(subcommand)]
+    Calls(Calls),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Where to answer: HOST:PORT, HOST, :PORT or PORT; port 0 picks one; may be repeated
+    #[arg(long, value_name = "ADDR", default_values_t = [Address::default()])]
+    pub(crate) listen: Vec<Address>,
+
+    #[command(flatten)]
+    pub(crate) data: Data,
+
+    /// What the line is called
+    #[arg(long, value_name = "NAME", default_value = "main", value_parser = line_name)]
+    pub(crate) line: LineName,
+
+    /// How many callers may wait; the next one hears busy
+    #[arg(long, value_name = "N", default_value = "4")]
+    pub(crate) places: NonZeroU32,
+
+    /// What callers and operators read first
+    #[arg(long, value_name = "TEXT", value_parser = text)]
+    pub(crate) greeting: Option<Text>,
+
+    /// The name you answer under, at the console [default: your login name]
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub(crate) name: Option<Name>,
+
+    /// Answer callers here, in this terminal [default: if it is one]
+    #[arg(long, overrides_with = "no_console")]
+    pub(crate) console: bool,
+
+    /// Don't
+    #[arg(long, overrides_with = "console")]
+    pub(crate) no_console: bool,
+
+    /// How many texts a second each connection may keep up; 0 for any number
+    #[arg(long, value_name = "N", default_value_t = helpline_proto::limits::SAYS_A_SECOND)]
+    pub(crate) says: u32,
+
+    /// How long calls may go on once the line is told to stop
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) drain: u32,
+
+    /// Write log lines as JSON objects
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Data {
+    /// Where calls are kept [default: $STATE_DIRECTORY, else $XDG_DATA_HOME/helpline/server]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Calls {
+    /// List the calls, oldest first
+    List(Reading),
+    /// Show what was said in a call
+    Show {
+        /// The call, or enough of its first digits to tell it from the others
+        call: String,
+
+        #[command(flatten)]
+        reading: Reading,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reading {
+    #[command(flatten)]
+    pub(crate) data: Data,
+
+    /// Write one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn line_name(given: &str) -> Result<LineName, String> {
+    LineName::new(given).map_err(|error| error.to_string())
+}
+
+fn name(given: &str) -> Result<Name, String> {
+    Name::typed(given).map_err(|error| error.to_string())
+}
+
+fn text(given: &str) -> Result<Text, String> {
+    Text::new(given).map_err(|error| error.to_string())
+}

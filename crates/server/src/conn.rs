@@ -1,0 +1,358 @@
+//! One connection: bytes to the session and back, questions to the core, answers from it.
+//!
+//! Terminals, browsers and the server's own console all end in [`run`].
+
+use std::{
+    cell::RefCell,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf as _, BytesMut};
+use helpline_proto::{
+    code::Code,
+    frame, limits,
+    session::{ServerEvent, ServerSession, Settings},
+    time::Moment,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::mpsc,
+    time::{Instant, Sleep},
+};
+use tokio_util::sync::PollSender;
+
+use crate::{
+    clock::Clock,
+    core::{ConnectionId, Inbox},
+    outbox::{Outbox, OutboxSender, outbox},
+};
+
+/// Bytes read at once, into one buffer a thread: a silent connection holds none.
+const READ: usize = 64 * 1024;
+
+/// Bytes gathered for one write, about.
+const WRITE: usize = 64 * 1024;
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
+}
+
+/// What is told to somebody who came with a browser or a scanner.
+const NOT_HTTP: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
+This is a Helpline, not a web server. Call it from a terminal: helpline call HOST:PORT\n";
+
+/// What every connection needs to know.
+#[derive(Clone, Debug)]
+pub struct Means {
+    /// What time it is.
+    pub clock: Clock,
+    /// The way to the core.
+    pub inbox: mpsc::Sender<Inbox>,
+    /// What the host has set.
+    pub settings: Settings,
+}
+
+/// Serves one connection until it ends. Whoever runs this tells the core that it is gone.
+///
+/// # Errors
+/// The connection failed.
+pub async fn run<S>(stream: S, id: ConnectionId, means: Arc<Means>) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let now = means.clock.moment();
+    let (sender, outbox) = outbox();
+    let mut connection = Connection {
+        stream,
+        id,
+        session: ServerSession::new(means.settings, now),
+        inbox: PollSender::new(means.inbox.clone()),
+        clock: means.clock,
+        arrival: Some(sender),
+        outbox,
+        rest: Vec::new(),
+        out: BytesMut::new(),
+        asked: Vec::new(),
+        ended: Ended::No,
+        core_let_go: false,
+        core_waits: false,
+        closing_since: None,
+        timer: Box::pin(tokio::time::sleep_until(means.clock.instant(now).into())),
+    };
+    let talked = std::future::poll_fn(|cx| connection.poll(cx)).await;
+    talked?;
+    connection.farewell().await
+}
+
+/// Whether the peer has stopped sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    No,
+    /// It has, and the core is to be told.
+    Yes,
+    Told,
+}
+
+struct Connection<S> {
+    stream: S,
+    id: ConnectionId,
+    session: ServerSession,
+    clock: Clock,
+    inbox: PollSender<Inbox>,
+    /// The core's end of the outbox, until the core has it.
+    arrival: Option<OutboxSender>,
+    outbox: Outbox,
+    /// Bytes that came and aren't handled: the beginning of a frame, or what a paused peer said.
+    rest: Vec<u8>,
+    out: BytesMut,
+    asked: Vec<ServerEvent>,
+    ended: Ended,
+    core_let_go: bool,
+    core_waits: bool,
+    closing_since: Option<Moment>,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Goes on until the last words are written. Ready when they are.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let now = self.clock.moment();
+            self.session.handle_timeout(now);
+            self.gather(cx);
+            let wrote = self.poll_write(cx, now)?;
+            let asked = self.poll_ask(cx)?;
+            if self.session.is_closing() {
+                if self.out.is_empty() && self.asked.is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+                if now >= *self.closing_since.get_or_insert(now) + limits::NO_PROGRESS {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+            }
+            let read = self.poll_read(cx, now)?;
+            if !wrote && !asked && !read && self.poll_timer(cx, now).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Gathers all that is ready to be written.
+    fn gather(&mut self, cx: &mut Context<'_>) {
+        loop {
+            while self.out.len() < WRITE {
+                let Some(frame) = self.session.poll_transmit() else { break };
+                self.out.extend_from_slice(&frame);
+            }
+            if self.core_let_go || self.out.len() >= WRITE {
+                return;
+            }
+            match self.outbox.poll_next(cx) {
+                Poll::Ready(Some(frame)) => self.session.tell(frame),
+                Poll::Ready(None) => {
+                    self.core_let_go = true;
+                    self.session.close(Code::TOO_SLOW, "there was no room for more");
+                }
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    /// True when something was written.
+    fn poll_write(&mut self, cx: &mut Context<'_>, now: Moment) -> io::Result<bool> {
+        let mut wrote = false;
+        while !self.out.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, &self.out) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(size)) => {
+                    self.out.advance(size);
+                    self.session.progressed();
+                    wrote = true;
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => {
+                    self.session.stuck(now);
+                    return Ok(wrote);
+                }
+            }
+        }
+        if wrote {
+            // An idle connection holds no buffer.
+            self.out = BytesMut::new();
+        }
+        Ok(wrote)
+    }
+
+    /// True when something was brought to the core.
+    fn poll_ask(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        if self.arrival.is_none() && self.out.is_empty() && self.outbox.core_waits() {
+            self.core_waits = true;
+        }
+        let leaves = self.ended == Ended::Yes && self.rest_is_partial();
+        if self.asked.is_empty() && !self.core_waits && !leaves {
+            return Ok(false);
+        }
+        match self.inbox.poll_reserve(cx) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Err(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
+            Poll::Ready(Ok(())) => {}
+        }
+        let item = if let Some(outbox) = self.arrival.take_if(|_| !self.asked.is_empty()) {
+            // Before it is let in, a peer asks for one thing only.
+            match self.asked.pop() {
+                Some(event) => Inbox::Arrived(self.id, outbox, event),
+                None => Inbox::Gone(self.id),
+            }
+        } else if !self.asked.is_empty() {
+            Inbox::Asked(self.id, std::mem::take(&mut self.asked))
+        } else if std::mem::take(&mut self.core_waits) {
+            Inbox::Emptied(self.id)
+        } else {
+            self.ended = Ended::Told;
+            if self.arrival.is_some() {
+                self.session.close(Code::DONE, "goodbye");
+                self.inbox.abort_send();
+                return Ok(true);
+            }
+            Inbox::Gone(self.id)
+        };
+        self.inbox.send_item(item).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        Ok(true)
+    }
+
+    /// Whether no whole frame is left of what came.
+    fn rest_is_partial(&self) -> bool {
+        !matches!(frame::split(&self.rest, self.session.frame_limit()), Ok(Some(_)))
+    }
+
+    /// True when something was read or handled.
+    fn poll_read(&mut self, cx: &mut Context<'_>, now: Moment) -> io::Result<bool> {
+        let full = self.out.len() >= WRITE;
+        if !self.asked.is_empty() || full || self.session.is_closing() {
+            return Ok(false);
+        }
+        if self.session.paused_until(now).is_some() {
+            return Ok(false);
+        }
+        if !self.rest.is_empty() {
+            let rest = std::mem::take(&mut self.rest);
+            if self.handle(rest, now) {
+                return Ok(true);
+            }
+        }
+        if self.ended != Ended::No {
+            return Ok(false);
+        }
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(read) => read?,
+            }
+            let came = buffer.filled();
+            if came.is_empty() {
+                self.ended = Ended::Yes;
+            } else if self.rest.is_empty() {
+                let used = self.handle_frames(came, now);
+                self.keep(came.get(used..).unwrap_or_default().to_vec(), now);
+            } else {
+                let mut rest = std::mem::take(&mut self.rest);
+                rest.extend_from_slice(came);
+                self.handle(rest, now);
+            }
+            Ok(true)
+        })
+    }
+
+    /// Handles what was kept. True when that was anything.
+    fn handle(&mut self, mut rest: Vec<u8>, now: Moment) -> bool {
+        let used = self.handle_frames(&rest, now);
+        rest.drain(..used);
+        self.keep(rest, now);
+        used > 0
+    }
+
+    /// Keeps what isn't handled yet; nothing, for an idle connection.
+    fn keep(&mut self, rest: Vec<u8>, now: Moment) {
+        if rest.is_empty() {
+            self.rest = Vec::new();
+            return;
+        }
+        self.rest = rest;
+        if self.session.paused_until(now).is_none() {
+            self.session.frame_begun(now);
+        }
+    }
+
+    /// Hands whole frames to the session, as far as it may be given any. Returns the bytes used.
+    fn handle_frames(&mut self, bytes: &[u8], now: Moment) -> usize {
+        let mut used = 0;
+        while !self.session.is_closing() && self.session.paused_until(now).is_none() {
+            let Some(bytes) = bytes.get(used..) else { break };
+            match frame::split(bytes, self.session.frame_limit()) {
+                Ok(Some(frame)) => {
+                    used += frame.size();
+                    self.session.handle(frame, now);
+                    while let Some(event) = self.session.poll_event() {
+                        self.asked.push(event);
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.session.handle_garbage(error);
+                    if looks_like_http(bytes) {
+                        while self.session.poll_transmit().is_some() {}
+                        self.out.extend_from_slice(NOT_HTTP.as_bytes());
+                    }
+                }
+            }
+        }
+        used
+    }
+
+    /// Ready when a deadline has passed.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, now: Moment) -> Poll<()> {
+        let due = [self.session.poll_timeout(), self.session.paused_until(now)];
+        let due = due.into_iter().flatten().min();
+        let closing = self.closing_since.map(|since| since + limits::NO_PROGRESS);
+        let Some(due) = due.or(closing) else { return Poll::Pending };
+        let due = Instant::from(self.clock.instant(due));
+        if self.timer.deadline() != due {
+            self.timer.as_mut().reset(due);
+        }
+        ready!(self.timer.as_mut().poll(cx));
+        Poll::Ready(())
+    }
+
+    /// Ends the connection so that what was written last arrives: the peer's side is read and
+    /// thrown away until it ends too. Closing with bytes unread would reset it.
+    async fn farewell(mut self) -> io::Result<()> {
+        let until = Instant::now() + limits::LINGER;
+        let quiet = async {
+            std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await?;
+            while self.ended == Ended::No {
+                let read = std::future::poll_fn(|cx| {
+                    BUFFER.with_borrow_mut(|buffer| {
+                        let mut buffer = ReadBuf::new(buffer);
+                        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+                        Poll::Ready(Ok::<_, io::Error>(buffer.filled().len()))
+                    })
+                });
+                if read.await? == 0 {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        tokio::time::timeout_at(until, quiet).await.unwrap_or(Ok(()))
+    }
+}
+
+fn looks_like_http(bytes: &[u8]) -> bool {
+    [&b"GET "[..], b"POST", b"HEAD", b"PUT ", b"OPTI", b"CONN", b"DELE", b"PATC", b"TRAC", b"PRI "]
+        .iter()
+        .any(|method| bytes.starts_with(method))
+}

@@ -1,0 +1,235 @@
+//! Who is who: which connection speaks for which party, and how far each has been told.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use helpline_proto::ids::{CallId, Seq};
+use helpline_switchboard::{Notice, Party, TicketHash};
+
+use crate::outbox::OutboxSender;
+
+use super::ConnectionId;
+
+/// What a notice says about the call a party hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// It waits.
+    Waiting(CallId),
+    /// It is connected.
+    Connected(CallId),
+    /// Nothing.
+    Other,
+}
+
+impl State {
+    pub(super) fn of(notice: &Notice) -> Self {
+        match notice {
+            Notice::Place { call, .. } => Self::Waiting(*call),
+            Notice::Connected { call, .. } => Self::Connected(*call),
+            _ => Self::Other,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Peer {
+    outbox: OutboxSender,
+    bound: Option<(Party, TicketHash)>,
+    /// The call it hears, and the last entry that went into its outbox.
+    hears: Option<(CallId, Seq)>,
+    /// The call it was last told to be connected in.
+    connected: Option<CallId>,
+    /// It has to be told from the store before it is told anything live.
+    behind: bool,
+    /// Something beside entries had no room, and has to be told again.
+    stale: bool,
+}
+
+/// The connections that have joined or signed on.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    peers: HashMap<ConnectionId, Peer>,
+    connections: HashMap<Party, ConnectionId>,
+    tickets: HashSet<TicketHash>,
+}
+
+impl Peers {
+    /// Whether the ticket stands for somebody on the line.
+    pub(super) fn knows(&self, ticket: TicketHash) -> bool {
+        self.tickets.contains(&ticket)
+    }
+
+    /// Keeps the outbox of a connection that will be told one thing and go.
+    pub(super) fn stranger(&mut self, id: ConnectionId, outbox: OutboxSender) {
+        let peer =
+            Peer { outbox, bound: None, hears: None, connected: None, behind: false, stale: false };
+        self.peers.insert(id, peer);
+    }
+
+    /// Lets a connection speak for a party.
+    pub(super) fn bind(
+        &mut self,
+        id: ConnectionId,
+        outbox: OutboxSender,
+        party: Party,
+        ticket: TicketHash,
+    ) {
+        self.stranger(id, outbox);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.bound = Some((party, ticket));
+        }
+        self.connections.insert(party, id);
+        self.tickets.insert(ticket);
+    }
+
+    /// A connection no longer speaks for anybody.
+    pub(super) fn unbind(&mut self, id: ConnectionId) {
+        let bound = self.peers.get_mut(&id).and_then(|peer| peer.bound.take());
+        if let Some((party, ticket)) = bound {
+            self.connections.remove(&party);
+            self.tickets.remove(&ticket);
+        }
+    }
+
+    pub(super) fn party(&self, id: ConnectionId) -> Option<Party> {
+        self.peers.get(&id)?.bound.map(|(party, _)| party)
+    }
+
+    pub(super) fn connection(&self, party: Party) -> Option<ConnectionId> {
+        self.connections.get(&party).copied()
+    }
+
+    fn peer(&mut self, party: Party) -> Option<&mut Peer> {
+        self.peers.get_mut(self.connections.get(&party)?)
+    }
+
+    /// Tells an entry live. True when the peer has just fallen behind instead.
+    pub(super) fn entry(&mut self, party: Party, call: CallId, seq: Seq, frame: &Bytes) -> bool {
+        let Some(peer) = self.peer(party) else { return false };
+        let heard = match peer.hears {
+            Some((hears, heard)) if hears == call => heard,
+            _ => Seq(0),
+        };
+        if peer.behind || seq <= heard {
+            return false;
+        }
+        if heard.next() == Some(seq) && peer.outbox.push(frame.clone()).is_ok() {
+            peer.hears = Some((call, seq));
+            return false;
+        }
+        peer.hears = Some((call, heard));
+        peer.fall_behind();
+        true
+    }
+
+    /// Tells anything but an entry; it is told again later if there is no room now. True when the
+    /// peer has entries to catch up with.
+    pub(super) fn notice(&mut self, party: Party, state: State, frame: &Bytes) -> bool {
+        let Some(peer) = self.peer(party) else { return false };
+        if peer.behind || peer.outbox.push(frame.clone()).is_err() {
+            peer.stale = true;
+            peer.fall_behind();
+            return false;
+        }
+        peer.told(state)
+    }
+
+    /// Whether a party missed a change of its state.
+    pub(super) fn is_stale(&mut self, party: Party) -> bool {
+        self.peer(party).is_some_and(|peer| peer.stale)
+    }
+
+    /// Tells a party its state again. False when there was no room for all of it.
+    pub(super) fn restate(
+        &mut self,
+        party: Party,
+        notices: impl Iterator<Item = (State, Bytes)>,
+    ) -> bool {
+        let Some(peer) = self.peer(party) else { return false };
+        peer.outbox.tell_when_empty();
+        for (state, frame) in notices {
+            if matches!(state, State::Connected(call) if peer.connected == Some(call)) {
+                continue;
+            }
+            if peer.outbox.push(frame).is_err() {
+                return false;
+            }
+            peer.told(state);
+        }
+        peer.stale = false;
+        true
+    }
+
+    /// The call that a party is behind with, and the last entry it was told.
+    pub(super) fn behind(&mut self, party: Party) -> Option<(CallId, Seq)> {
+        let peer = self.peer(party).filter(|peer| peer.behind)?;
+        if peer.hears.is_none() {
+            peer.behind = false;
+        }
+        peer.hears
+    }
+
+    /// Tells entries from the store. False when there was no room for all of them.
+    pub(super) fn page(
+        &mut self,
+        party: Party,
+        frames: impl Iterator<Item = (Seq, Bytes)>,
+    ) -> bool {
+        let Some(peer) = self.peer(party) else { return false };
+        peer.outbox.tell_when_empty();
+        for (seq, frame) in frames {
+            if peer.outbox.push(frame).is_err() {
+                return false;
+            }
+            if let Some((_, heard)) = &mut peer.hears {
+                *heard = seq;
+            }
+        }
+        true
+    }
+
+    /// A party has been told every entry there is.
+    pub(super) fn caught_up(&mut self, party: Party) {
+        if let Some(peer) = self.peer(party) {
+            peer.behind = peer.stale;
+        }
+    }
+
+    /// Says the last words to a connection and lets go of it.
+    pub(super) fn part(&mut self, id: ConnectionId, last_words: &Bytes) {
+        self.unbind(id);
+        if let Some(peer) = self.peers.remove(&id) {
+            // A full outbox ends without them: the connection sees that the core has let go.
+            let _ = peer.outbox.push(last_words.clone());
+        }
+    }
+}
+
+impl Peer {
+    fn fall_behind(&mut self) {
+        self.behind = true;
+        self.outbox.tell_when_empty();
+    }
+
+    /// Notes a state told to the peer. True when it hears a call it hasn't heard before, and has to
+    /// be told what was said there.
+    fn told(&mut self, state: State) -> bool {
+        let call = match state {
+            State::Waiting(call) => {
+                self.connected = None;
+                call
+            }
+            State::Connected(call) => {
+                self.connected = Some(call);
+                call
+            }
+            State::Other => return false,
+        };
+        if matches!(self.hears, Some((hears, _)) if hears == call) {
+            return false;
+        }
+        self.hears = Some((call, Seq(0)));
+        self.behind |= matches!(self.bound, Some((Party::Operator(_), _)));
+        self.behind
+    }
+}

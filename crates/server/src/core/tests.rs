@@ -1,0 +1,263 @@
+use std::{
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+};
+
+use helpline_proto::{
+    frame,
+    ids::{Answering, Nonce, Seq, Ticket},
+    message::{Answer, EndSeen, Join, Say},
+    text::{LineName, Name, Text},
+    time::UnixMillis,
+};
+use helpline_switchboard::QueueNumber;
+
+use super::*;
+use crate::{
+    outbox::{Outbox, outbox},
+    store::memory::MemoryStore,
+};
+
+const CALLER: ConnectionId = ConnectionId(1);
+const OPERATOR: ConnectionId = ConnectionId(2);
+
+struct Line {
+    core: Core<MemoryStore>,
+    commits: Arc<Mutex<Vec<Vec<Write>>>>,
+    now: u64,
+}
+
+impl Line {
+    fn open(places: u32) -> Self {
+        let store = MemoryStore::default();
+        let commits = Arc::clone(&store.commits);
+        let about = About { line: LineName::new("main").unwrap(), greeting: None };
+        let next = Next { number: QueueNumber(1), operator: OperatorId(1) };
+        let mut last = 0_u8;
+        let fresh = move || {
+            last += 1;
+            CallId([last; 16])
+        };
+        let core = Core::new(Rules { places }, about, store, next, Box::new(fresh));
+        Self { core, commits, now: 0 }
+    }
+
+    fn now(&self) -> Now {
+        Now { moment: Moment(self.now), at: UnixMillis(0) }
+    }
+
+    fn turn(&mut self, inbox: impl IntoIterator<Item = Inbox>) {
+        self.core.turn(self.now(), inbox).unwrap();
+    }
+
+    fn commits(&self) -> usize {
+        self.commits.lock().unwrap().len()
+    }
+}
+
+fn join(id: ConnectionId, ticket: u8) -> (Inbox, Outbox) {
+    let (sender, outbox) = outbox();
+    let join = Join {
+        ticket: Ticket([ticket; 32]),
+        line: None,
+        name: Name::new("Xiaowen").unwrap(),
+        invite: None,
+    };
+    (Inbox::Arrived(id, sender, ServerEvent::Join(Ref(9), join)), outbox)
+}
+
+fn sign_on(id: ConnectionId) -> (Inbox, Outbox) {
+    let (sender, outbox) = outbox();
+    let sign_on = SignOn {
+        ticket: Ticket([200; 32]),
+        name: Name::new("wei").unwrap(),
+        answering: Answering::ByHand,
+        token: None,
+    };
+    (Inbox::Arrived(id, sender, ServerEvent::SignOn(Ref(1), sign_on)), outbox)
+}
+
+fn say(id: ConnectionId, nonce: u32, text: &str) -> Inbox {
+    let text = Text::new(text).unwrap();
+    let say = Say { call: CallId([1; 16]), nonce: Nonce(nonce), text };
+    Inbox::Asked(id, vec![ServerEvent::Say(Ref(nonce), say)])
+}
+
+/// Everything in an outbox, as a connection would take it.
+fn take(outbox: &mut Outbox) -> Vec<Message> {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut messages = Vec::new();
+    while let Poll::Ready(Some(bytes)) = outbox.poll_next(&mut cx) {
+        let frame = frame::split(&bytes, limits::FRAME).unwrap().unwrap();
+        messages.push(Message::decode(frame).unwrap());
+    }
+    messages
+}
+
+fn names(messages: &[Message]) -> Vec<&'static str> {
+    messages.iter().map(|message| message.kind().name).collect()
+}
+
+fn seqs(messages: &[Message]) -> Vec<u32> {
+    let seq = |message: &Message| match message {
+        Message::Said(said) => Some(said.seq.0),
+        Message::Joined(joined) => Some(joined.seq.0),
+        Message::Ended(ended) => Some(ended.seq.0),
+        _ => None,
+    };
+    messages.iter().filter_map(seq).collect()
+}
+
+#[test]
+fn nothing_is_told_before_it_is_recorded() {
+    let mut line = Line::open(4);
+    let (arrival, mut outbox) = join(CALLER, 1);
+    let turn = line.core.decide(line.now(), [arrival, say(CALLER, 1, "hello")]);
+    assert!(!turn.writes().is_empty());
+    assert_eq!(take(&mut outbox), []);
+    line.core.committed(turn).unwrap();
+    assert_eq!(names(&take(&mut outbox)), ["admitted", "place", "joined", "said"]);
+}
+
+#[test]
+fn a_commit_that_fails_tells_nobody() {
+    let mut line = Line::open(4);
+    let (arrival, mut outbox) = join(CALLER, 1);
+    line.turn([arrival]);
+    take(&mut outbox);
+    line.core.store.fails = true;
+    assert!(line.core.turn(line.now(), [say(CALLER, 1, "hello")]).is_err());
+    assert_eq!(take(&mut outbox), []);
+}
+
+#[test]
+fn one_turn_is_one_commit_and_a_turn_without_records_is_none() {
+    let mut line = Line::open(4);
+    let (arrival, _outbox) = join(CALLER, 1);
+    line.turn([arrival]);
+    line.turn((1..=50).map(|nonce| say(CALLER, nonce, "hello")));
+    assert_eq!(line.commits(), 2);
+    line.turn([say(CALLER, 7, "said already")]);
+    assert_eq!(line.commits(), 2);
+}
+
+#[test]
+fn busy_is_counted_without_a_sync_of_its_own() {
+    let mut line = Line::open(1);
+    let (arrival, _outbox) = join(CALLER, 1);
+    line.turn([arrival]);
+    let (arrival, mut refused) = join(ConnectionId(3), 3);
+    line.turn([arrival]);
+    assert_eq!(names(&take(&mut refused)), ["busy"]);
+    assert_eq!(line.commits(), 1);
+    line.now = 1000;
+    assert_eq!(line.core.poll_timeout(), Some(Moment(1000)));
+    line.turn([]);
+    assert_eq!(line.commits.lock().unwrap().last().unwrap(), &[Write::Refused(1)]);
+    assert_eq!(line.core.poll_timeout(), None);
+}
+
+#[test]
+fn a_known_ticket_is_not_let_in_twice() {
+    let mut line = Line::open(4);
+    let (arrival, _outbox) = join(CALLER, 1);
+    line.turn([arrival]);
+    let (arrival, mut second) = join(ConnectionId(3), 1);
+    line.turn([arrival]);
+    let told = take(&mut second);
+    assert!(
+        matches!(&told[..], [Message::Goodbye(goodbye)] if goodbye.code == Code::TICKET_IN_USE)
+    );
+}
+
+#[test]
+fn the_core_answers_only_whom_it_knows() {
+    let mut line = Line::open(4);
+    line.turn([say(CALLER, 1, "who am I"), Inbox::Emptied(OPERATOR), Inbox::Gone(OPERATOR)]);
+    assert_eq!(line.commits(), 0);
+}
+
+#[test]
+fn an_operator_hears_what_was_said_before_page_by_page() {
+    let mut line = Line::open(4);
+    let (arrival, mut caller) = join(CALLER, 1);
+    line.turn([arrival]);
+    let long = "x".repeat(limits::TEXT);
+    for nonce in 1..=100 {
+        line.turn([say(CALLER, nonce, &long)]);
+        take(&mut caller);
+        if caller.core_waits() {
+            line.turn([Inbox::Emptied(CALLER)]);
+        }
+    }
+    let (arrival, mut operator) = sign_on(OPERATOR);
+    line.turn([arrival]);
+    let answer = Answer { call: CallId([1; 16]) };
+    line.turn([Inbox::Asked(OPERATOR, vec![ServerEvent::Answer(Ref(5), answer)])]);
+    let mut heard = take(&mut operator);
+    assert_eq!(names(&heard)[..4], ["admitted", "board", "offer", "connected"]);
+    // Something is said while the operator is still behind: it comes in its order.
+    line.turn([say(CALLER, 101, "are you there?")]);
+    while operator.core_waits() {
+        line.turn([Inbox::Emptied(OPERATOR)]);
+        let page = take(&mut operator);
+        let size: usize = page.len() * limits::TEXT;
+        assert!(size <= limits::PAGE + 2 * limits::TEXT, "a page of {size} bytes");
+        heard.extend(page);
+    }
+    assert_eq!(seqs(&heard), (1..=103).collect::<Vec<_>>());
+    line.turn([say(CALLER, 102, "live")]);
+    assert_eq!(seqs(&take(&mut operator)), [104]);
+}
+
+#[test]
+fn who_falls_behind_is_told_everything_from_the_store_and_its_state_again() {
+    let mut line = Line::open(4);
+    let (arrival, mut caller) = join(CALLER, 1);
+    line.turn([arrival]);
+    let mut heard = take(&mut caller);
+    let long = "x".repeat(limits::TEXT);
+    // The caller reads nothing: 800 KiB don't fit its outbox.
+    line.turn((1..=50).map(|nonce| say(CALLER, nonce, &long)));
+    let (arrival, mut operator) = sign_on(OPERATOR);
+    line.turn([arrival]);
+    line.turn([Inbox::Asked(OPERATOR, vec![ServerEvent::Next(Ref(5))])]);
+    loop {
+        heard.extend(take(&mut caller));
+        if !caller.core_waits() {
+            break;
+        }
+        line.turn([Inbox::Emptied(CALLER)]);
+    }
+    assert_eq!(seqs(&heard), (1..=52).collect::<Vec<_>>());
+    let connected = names(&heard).iter().filter(|name| **name == "connected").count();
+    assert_eq!(connected, 1, "{:?}", names(&heard));
+    take(&mut operator);
+}
+
+#[test]
+fn an_answer_carries_the_reference_of_its_question() {
+    let mut line = Line::open(4);
+    let (arrival, mut outbox) = sign_on(OPERATOR);
+    line.turn([arrival, Inbox::Asked(OPERATOR, vec![ServerEvent::Next(Ref(77))])]);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut references = Vec::new();
+    while let Poll::Ready(Some(bytes)) = outbox.poll_next(&mut cx) {
+        let frame = frame::split(&bytes, limits::FRAME).unwrap().unwrap();
+        references.push((frame.reference.0, Message::decode(frame).unwrap().kind().name));
+    }
+    assert_eq!(references, [(1, "admitted"), (0, "board"), (77, "error")]);
+}
+
+#[test]
+fn the_end_is_told_before_the_goodbye() {
+    let mut line = Line::open(4);
+    let (arrival, mut outbox) = join(CALLER, 1);
+    line.turn([arrival]);
+    line.turn([Inbox::Gone(CALLER)]);
+    let told = take(&mut outbox);
+    assert_eq!(names(&told), ["admitted", "place", "joined", "ended", "goodbye"]);
+    let seen = EndSeen { call: CallId([1; 16]) };
+    line.turn([Inbox::Asked(CALLER, vec![ServerEvent::EndSeen(seen)])]);
+    assert!(matches!(told[3], Message::Ended(ref ended) if ended.seq == Seq(2)));
+}

@@ -1,0 +1,366 @@
+//! `helpline-server run`: a line from its first answer to its last goodbye.
+
+use std::{path::Path, thread, time::Duration};
+
+use helpline_cli_common::{
+    exit::{Exit, Failure},
+    log::{self, Format, Verbosity},
+    terminal,
+};
+use helpline_proto::{limits, text::Name};
+use helpline_server::{
+    data,
+    server::{RunError, Server, Settings, StartError},
+};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use serde_json::json;
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
+use tracing::level_filters::LevelFilter;
+
+use crate::cli;
+
+/// How long last words may take to go out once every call has ended: the second signal promises
+/// an end within 2 s in all.
+const FAREWELL: Duration = Duration::from_millis(1500);
+
+/// Opens the line and keeps it until it is stopped.
+pub(crate) fn run(run: cli::Run, verbosity: Verbosity) -> Result<(), Failure> {
+    let console = wants_console(&run)?;
+    let format = if run.json { Format::Json } else { Format::Text };
+    let level = if console { LevelFilter::WARN } else { LevelFilter::INFO };
+    let logs = log::init(verbosity, level, format)?;
+    raise_descriptor_limit();
+    runtime()?.block_on(serve(
+        run,
+        console,
+        Announce { json: format == Format::Json },
+        logs,
+        verbosity,
+    ))
+}
+
+fn wants_console(run: &cli::Run) -> Result<bool, Failure> {
+    if run.console && !cfg!(feature = "console") {
+        return Err(Failure::new(Exit::Usage, "this helpline-server was built without a console")
+            .hint("leave --console out and sign on with: helpline desk"));
+    }
+    if run.console && !terminal::is_interactive() {
+        return Err(Failure::new(Exit::Usage, "there is no terminal here for a console")
+            .hint("leave --console out and sign on with: helpline desk"));
+    }
+    Ok(cfg!(feature = "console") && !run.no_console && terminal::is_interactive())
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    // The core has a thread of its own. Beside it more than a core's worth of I/O only makes the
+    // slowest answers slower.
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    Builder::new_multi_thread()
+        .worker_threads(cores.saturating_sub(1).clamp(1, 4))
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Other, "cannot start").because(error))
+}
+
+/// Every connection is a descriptor, and the customary soft limit of 1,024 is for programs that
+/// use `select`.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the limit of open connections");
+    }
+}
+
+async fn serve(
+    run: cli::Run,
+    console: bool,
+    announce: Announce,
+    logs: log::Logs,
+    verbosity: Verbosity,
+) -> Result<(), Failure> {
+    let directory = data::directory(run.data.data.as_deref()).map_err(|error| {
+        Failure::new(Exit::Config, error.to_string()).hint("say where with --data DIR")
+    })?;
+    let operator = operator_name(run.name)?;
+    let mut terminate = handler(SignalKind::terminate())?;
+    let mut hang_up = handler(SignalKind::hangup())?;
+    let mut interrupt = handler(SignalKind::interrupt())?;
+    let mut server = Server::start(Settings {
+        listen: run.listen,
+        data: directory.clone(),
+        line: run.line,
+        places: run.places,
+        greeting: run.greeting,
+        says_a_second: Some(run.says).filter(|says| *says > 0),
+    })
+    .await
+    .map_err(start_failure)?;
+    announce.ready(&server, console.then_some(&operator), &directory);
+
+    let mut console = Console::open(console, &mut server, operator, &logs, verbosity)?;
+    let drain = Duration::from_secs(run.drain.into());
+    let mut ends_at = None;
+    let ended = loop {
+        tokio::select! {
+            ended = server.ended() => break ended,
+            () = tokio::time::sleep_until(ends_at.unwrap_or_else(Instant::now)), if ends_at.is_some() => {
+                server.end().await;
+                break server.ended().await;
+            }
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+            _ = interrupt.recv() => {}
+            () = console.interrupted() => {}
+        }
+        if ends_at.is_some() {
+            server.end().await;
+            break server.ended().await;
+        }
+        ends_at = Some(Instant::now() + drain);
+        console.stopping(run.drain).await;
+        announce.stopping(run.drain);
+        server.stop().await;
+    };
+    server.farewell(FAREWELL.min(limits::LINGER)).await;
+    console.close().await;
+    ended.map_err(run_failure)
+}
+
+fn handler(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Failure> {
+    signal(kind).map_err(|error| Failure::new(Exit::Other, "cannot handle signals").because(error))
+}
+
+fn operator_name(given: Option<Name>) -> Result<Name, Failure> {
+    given.map_or_else(
+        || {
+            let login = terminal::login_name();
+            Name::typed(&login).map_err(|error| {
+                Failure::new(Exit::Usage, format!("cannot answer as {login:?}"))
+                    .because(error)
+                    .hint("say under which name with --name NAME")
+            })
+        },
+        Ok,
+    )
+}
+
+fn start_failure(error: StartError) -> Failure {
+    use helpline_server::{data::DataError, listen::ListenError};
+    let exit = match &error {
+        StartError::Data(DataError::Taken(_)) | StartError::Listen(ListenError::Taken(_)) => {
+            Exit::Unavailable
+        }
+        StartError::Data(_) | StartError::Listen(_) => Exit::Config,
+        StartError::Store(_) | StartError::System(_) => Exit::IoError,
+    };
+    let hint = match &error {
+        StartError::Data(DataError::Taken(_)) => {
+            "stop it, or keep these calls elsewhere: --data DIR"
+        }
+        StartError::Data(_) => "keep calls elsewhere: --data DIR",
+        StartError::Listen(ListenError::Taken(_)) => "stop it, or answer elsewhere: --listen PORT",
+        StartError::Listen(ListenError::NotLoopback(_)) => {
+            "answer on this machine only: --listen 127.0.0.1"
+        }
+        StartError::Listen(_) => "answer elsewhere: --listen HOST:PORT",
+        StartError::Store(_) | StartError::System(_) => "",
+    };
+    let failure = Failure::new(exit, error.to_string());
+    let failure = match std::error::Error::source(&error) {
+        Some(cause) if matches!(error, StartError::Store(_) | StartError::System(_)) => {
+            failure.because(cause)
+        }
+        _ => failure,
+    };
+    if hint.is_empty() { failure } else { failure.hint(hint) }
+}
+
+fn run_failure(error: RunError) -> Failure {
+    match error {
+        RunError::Store(cause) => Failure::new(Exit::IoError, "the store failed")
+            .because(cause)
+            .hint("nothing unrecorded was shown as said; free space or mend the disk, then start again"),
+        RunError::Core => Failure::new(Exit::Other, "the core panicked")
+            .hint("nothing unrecorded was shown as said; please report this, then start again"),
+    }
+}
+
+/// What the host of the line is told about it.
+#[derive(Clone, Copy)]
+struct Announce {
+    json: bool,
+}
+
+impl Announce {
+    fn ready(self, server: &Server, operator: Option<&Name>, directory: &Path) {
+        let kept = data::display(directory);
+        for address in server.addresses() {
+            if self.json {
+                let operator = operator.map(Name::as_str);
+                let data = directory.display().to_string();
+                let addr = address.to_string();
+                self.say(&json!({"event": "listening", "addr": addr, "data": data, "operator": operator}).to_string());
+            } else {
+                self.say(&format!("listening on {address}"));
+            }
+        }
+        if server.left_open() > 0 {
+            tracing::warn!(
+                calls = server.left_open(),
+                "the server was cut off with calls open; they have ended"
+            );
+        }
+        let Some(first) = server.addresses().first().filter(|_| !self.json) else { return };
+        let dial = if first.port() == helpline_server::listen::PORT {
+            first.ip().to_string()
+        } else {
+            first.to_string()
+        };
+        match operator {
+            Some(name) => {
+                self.say(&format!("you answer as {name}; calls are kept in {kept}"));
+                self.say(&format!("from a second terminal: helpline call {dial}"));
+            }
+            None => self.say(&format!("no console here; sign on with: helpline desk {dial}")),
+        }
+    }
+
+    fn stopping(self, drain: u32) {
+        tracing::info!(event = "stopping", drain, "{}", stopping(drain));
+    }
+
+    /// Says a line on stderr, whatever the log level. A server doesn't end because nobody reads it.
+    fn say(self, line: &str) {
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+}
+
+fn stopping(drain: u32) -> String {
+    format!(
+        "the line is closing; calls may finish, at most {drain} s; a second ^C or SIGTERM ends now"
+    )
+}
+
+#[cfg(feature = "console")]
+use with_console::Console;
+#[cfg(not(feature = "console"))]
+use without_console::Console;
+
+#[cfg(feature = "console")]
+mod with_console {
+    use helpline_cli_common::{
+        exit::{Exit, Failure},
+        log::{Logs, Verbosity},
+        prompt::{Printer, Prompt},
+    };
+    use helpline_proto::text::Name;
+    use helpline_server::server::Server;
+    use tokio::{sync::mpsc, task::JoinHandle};
+
+    /// Bytes on their way between the console and the line.
+    const WIRE: usize = 64 * 1024;
+
+    /// The operator's screen in the server's own terminal, on an in-memory wire.
+    pub(super) struct Console(Option<Open>);
+
+    struct Open {
+        printer: Printer,
+        interrupts: mpsc::Receiver<()>,
+        task: JoinHandle<Result<(), Failure>>,
+    }
+
+    impl Console {
+        pub(super) fn open(
+            wanted: bool,
+            server: &mut Server,
+            name: Name,
+            logs: &Logs,
+            verbosity: Verbosity,
+        ) -> Result<Self, Failure> {
+            if !wanted {
+                return Ok(Self(None));
+            }
+            let (prompt, printer) = Prompt::open("you: ").map_err(|error| {
+                Failure::new(Exit::IoError, "cannot use this terminal")
+                    .because(error)
+                    .hint("do without: --no-console")
+            })?;
+            logs.above(printer.clone());
+            let (near, far) = tokio::io::duplex(WIRE);
+            server.attach(far);
+            let (interrupted, interrupts) = mpsc::channel(1);
+            let screen = helpline_client::console::run(
+                near,
+                name,
+                prompt,
+                printer.clone(),
+                verbosity.color.stdout(),
+                interrupted,
+            );
+            Ok(Self(Some(Open { printer, interrupts, task: tokio::spawn(screen) })))
+        }
+
+        /// Waits until somebody types ^C.
+        pub(super) async fn interrupted(&mut self) {
+            let Some(open) = &mut self.0 else { return std::future::pending().await };
+            if open.interrupts.recv().await.is_none() {
+                std::future::pending::<()>().await;
+            }
+        }
+
+        pub(super) async fn stopping(&self, drain: u32) {
+            if let Some(open) = &self.0 {
+                open.printer.print(format!("-- {}", super::stopping(drain))).await;
+            }
+        }
+
+        /// Waits for the screen to end, which gives the terminal back.
+        pub(super) async fn close(self) {
+            if let Some(open) = self.0 {
+                match open.task.await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(failure)) => tracing::warn!(%failure, "the console ended"),
+                    Err(error) => tracing::error!(%error, "the console failed"),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(not(feature = "console"))]
+mod without_console {
+    use helpline_cli_common::{
+        exit::Failure,
+        log::{Logs, Verbosity},
+    };
+    use helpline_proto::text::Name;
+    use helpline_server::server::Server;
+
+    pub(super) struct Console;
+
+    impl Console {
+        pub(super) fn open(
+            _: bool,
+            _: &mut Server,
+            _: Name,
+            _: &Logs,
+            _: Verbosity,
+        ) -> Result<Self, Failure> {
+            Ok(Self)
+        }
+
+        pub(super) async fn interrupted(&mut self) {
+            std::future::pending().await
+        }
+
+        pub(super) async fn stopping(&self, _: u32) {}
+
+        pub(super) async fn close(self) {}
+    }
+}

@@ -1,0 +1,328 @@
+//! A running line: everything started in order, and stopped in order.
+
+use std::{io, net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+
+use helpline_proto::{
+    ids::CallId,
+    limits,
+    session::Settings as SessionSettings,
+    text::{LineName, Text},
+};
+use helpline_switchboard::Rules;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    clock::Clock,
+    conn::{self, Means},
+    core::{
+        Core, Inbox,
+        thread::{self, INBOX, Outcome},
+    },
+    data::{self, DataError, Lock},
+    listen::{self, Address, Ids, ListenError},
+    store::{DATABASE, SqliteStore, StoreError},
+    tell::About,
+};
+
+/// What the host of a line decides.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to answer.
+    pub listen: Vec<Address>,
+    /// Where to keep calls.
+    pub data: PathBuf,
+    /// What the line is called.
+    pub line: LineName,
+    /// How many may wait.
+    pub places: NonZeroU32,
+    /// What callers and operators read first.
+    pub greeting: Option<Text>,
+    /// Says a second a connection may keep up; `None` for any number.
+    pub says_a_second: Option<u32>,
+}
+
+/// Why a line could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The database.
+    #[error("cannot open the database")]
+    Store(#[from] StoreError),
+    /// An address.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The operating system.
+    #[error("cannot start")]
+    System(#[from] io::Error),
+}
+
+/// Why a line ended otherwise than by being stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// What was said could no longer be recorded.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// The core is gone.
+    #[error("the core panicked")]
+    Core,
+}
+
+/// A line that is open.
+#[derive(Debug)]
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    left_open: usize,
+    means: Arc<Means>,
+    ids: Arc<Ids>,
+    outcome: oneshot::Receiver<Outcome>,
+    close: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    _lock: Lock,
+}
+
+impl Server {
+    /// Opens a line.
+    ///
+    /// # Errors
+    /// The data directory or an address can't be had.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let clock = Clock::start();
+        let lock = data::lock(&settings.data)?;
+        data::private(&settings.data, DATABASE)?;
+        let mut store = SqliteStore::open(&settings.data, settings.line.clone())?;
+        let left_open = store.end_left_open(clock.now().at)?;
+        let next = store.next()?;
+        let listeners = listen::bind(&settings.listen)?;
+        let addresses =
+            listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
+
+        let about = About { line: settings.line, greeting: settings.greeting };
+        let rules = Rules { places: settings.places.get() };
+        let core = Core::new(rules, about, store, next, Box::new(random_call));
+        let (inbox, came) = mpsc::channel(INBOX);
+        let outcome = thread::start(core, clock, came)?;
+
+        let settings = SessionSettings { says_a_second: settings.says_a_second };
+        let means = Arc::new(Means { clock, inbox, settings });
+        let ids = Arc::<Ids>::default();
+        let (close, closed) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        for listener in listeners {
+            let served =
+                listen::serve(listener, Arc::clone(&ids), Arc::clone(&means), closed.clone());
+            tasks.spawn(served);
+        }
+        Ok(Self { addresses, left_open, means, ids, outcome, close, tasks, _lock: lock })
+    }
+
+    /// Where the line answers.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// How many calls an earlier process left open; they have been ended.
+    #[must_use]
+    pub fn left_open(&self) -> usize {
+        self.left_open
+    }
+
+    /// Serves a connection that doesn't come from a socket.
+    pub fn attach<S>(&mut self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (id, means) = (self.ids.next(), Arc::clone(&self.means));
+        self.tasks.spawn(async move {
+            let served = tokio::spawn(conn::run(stream, id, Arc::clone(&means)));
+            if let Err(error) = served.await {
+                tracing::error!(%error, "the console's connection failed");
+            }
+            let _ = means.inbox.send(Inbox::Gone(id)).await;
+        });
+    }
+
+    /// Closes the line to new callers; those who talk may finish. [`ended`](Self::ended) tells when.
+    pub async fn stop(&self) {
+        // If the core is gone, that is the outcome already.
+        let _ = self.means.inbox.send(Inbox::Stop).await;
+    }
+
+    /// Ends every call now.
+    pub async fn end(&self) {
+        let _ = self.means.inbox.send(Inbox::End).await;
+    }
+
+    /// Waits until the core has ended: the line was stopped, or can't go on. Cancel-safe.
+    ///
+    /// # Errors
+    /// It can't go on.
+    pub async fn ended(&mut self) -> Result<(), RunError> {
+        match (&mut self.outcome).await {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => Err(RunError::Core),
+        }
+    }
+
+    /// Lets the last words go out, for at most `limit`, once the core has ended.
+    pub async fn farewell(mut self, limit: Duration) {
+        self.close.send_replace(true);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(limit.min(limits::LINGER), all).await;
+    }
+}
+
+fn random_call() -> CallId {
+    let mut bytes = [0; 16];
+    // Without randomness from the system nothing here could be trusted any more.
+    if let Err(error) = getrandom::fill(&mut bytes) {
+        panic!("the system has no randomness: {error}");
+    }
+    CallId(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use helpline_proto::{
+        frame,
+        ids::Ticket,
+        message::{Join, Message, Ref},
+        session::{ClientEvent, ClientSession, Opening},
+        text::{Agent, Name},
+        time::Moment,
+    };
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    async fn server(directory: &std::path::Path) -> Server {
+        let settings = Settings {
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            data: directory.into(),
+            line: LineName::new("main").unwrap(),
+            places: NonZeroU32::new(1000).unwrap(),
+            greeting: None,
+            says_a_second: None,
+        };
+        Server::start(settings).await.unwrap()
+    }
+
+    fn session(ticket: u8) -> ClientSession {
+        let join = Join {
+            ticket: Ticket([ticket; 32]),
+            line: None,
+            name: Name::new("Xiaowen").unwrap(),
+            invite: None,
+        };
+        ClientSession::new(Opening::Join(join), Agent::new("test").unwrap(), Moment(0))
+    }
+
+    /// Says what a caller says until it has a place, then panics in the task of its connection.
+    struct Panicking {
+        session: ClientSession,
+        came: Vec<u8>,
+        placed: std::sync::mpsc::SyncSender<()>,
+    }
+
+    impl AsyncRead for Panicking {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if let Some(frame) = self.session.poll_transmit(Moment(0)) {
+                buffer.put_slice(&frame);
+                return Poll::Ready(Ok(()));
+            }
+            while let Some(event) = self.session.poll_event() {
+                if matches!(event, ClientEvent::Told(_, Message::Place(_))) {
+                    self.placed.send(()).unwrap();
+                    panic!("this connection's task is meant to panic");
+                }
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Panicking {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.came.extend_from_slice(bytes);
+            let came = std::mem::take(&mut self.came);
+            let mut rest = &came[..];
+            while let Some(frame) = frame::split(rest, limits::FRAME).unwrap() {
+                self.session.handle(frame, Moment(0));
+                rest = &rest[frame.size()..];
+            }
+            self.came = rest.to_vec();
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn first_position(address: SocketAddr, ticket: u8) -> u32 {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let mut session = session(ticket);
+        let mut came = Vec::new();
+        loop {
+            while let Some(frame) = frame::split(&came, limits::FRAME).unwrap() {
+                let size = frame.size();
+                session.handle(frame, Moment(0));
+                came.drain(..size);
+            }
+            while let Some(event) = session.poll_event() {
+                if let ClientEvent::Told(Ref::NONE, Message::Place(place)) = event {
+                    return place.position;
+                }
+            }
+            while let Some(frame) = session.poll_transmit(Moment(0)) {
+                stream.write_all(&frame).unwrap();
+            }
+            let mut buffer = [0; 4096];
+            let size = stream.read(&mut buffer).unwrap();
+            assert!(size > 0, "the server hung up");
+            came.extend_from_slice(&buffer[..size]);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_panic_in_one_connection_hurts_nobody_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut server = server(directory.path()).await;
+        let (placed, is_placed) = std::sync::mpsc::sync_channel(1);
+        server.attach(Panicking { session: session(1), came: Vec::new(), placed });
+        let address = server.addresses()[0];
+        let positions = tokio::task::spawn_blocking(move || {
+            is_placed.recv().unwrap();
+            // The one who panicked is gone from the queue as soon as the core has heard of it.
+            (2..=100).map(|ticket| first_position(address, ticket)).find(|position| *position == 1)
+        });
+        assert_eq!(positions.await.unwrap(), Some(1));
+        server.end().await;
+        server.ended().await.unwrap();
+    }
+}

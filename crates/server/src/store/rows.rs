@@ -1,0 +1,110 @@
+//! How entries look as rows.
+
+use helpline_proto::{
+    ids::{By, Nonce, Seq, Side},
+    text::{Name, Text},
+    time::UnixMillis,
+};
+use helpline_switchboard::{Entry, Item, Why};
+use rusqlite::Row;
+
+use super::StoreError;
+
+/// The columns, in the order that [`read`] expects and [`Columns`] has.
+pub(super) const COLUMNS: &str = "seq, at, kind, side, name, nonce, text, why";
+
+/// An entry as values to write.
+pub(super) struct Columns<'a> {
+    pub(super) kind: i64,
+    pub(super) side: i64,
+    pub(super) name: Option<&'a str>,
+    pub(super) nonce: Option<u32>,
+    pub(super) text: Option<&'a str>,
+    pub(super) why: Option<i64>,
+}
+
+impl<'a> Columns<'a> {
+    pub(super) fn of(item: &'a Item) -> Self {
+        let empty = Self { kind: 0, side: 0, name: None, nonce: None, text: None, why: None };
+        match item {
+            Item::Said { from, name, nonce, text } => Self {
+                kind: 1,
+                side: side(*from),
+                name: Some(name.as_str()),
+                nonce: Some(nonce.0),
+                text: Some(text.as_str()),
+                ..empty
+            },
+            Item::Joined { from, name } => {
+                Self { kind: 2, side: side(*from), name: Some(name.as_str()), ..empty }
+            }
+            Item::Left { from, name } => {
+                Self { kind: 3, side: side(*from), name: Some(name.as_str()), ..empty }
+            }
+            Item::Ended { by, why } => Self {
+                kind: 4,
+                side: match by {
+                    By::Caller => 1,
+                    By::Operator => 2,
+                    By::Server => 3,
+                },
+                why: Some(match why {
+                    Why::Bye => 1,
+                    Why::Abandoned => 2,
+                    Why::Lost => 3,
+                    Why::Stopping => 4,
+                }),
+                ..empty
+            },
+        }
+    }
+}
+
+fn side(side: Side) -> i64 {
+    match side {
+        Side::Caller => 1,
+        Side::Operator => 2,
+    }
+}
+
+/// Reads an entry from a row that has [`COLUMNS`] first.
+pub(super) fn read(row: &Row<'_>) -> Result<Entry, StoreError> {
+    let by = match row.get(3)? {
+        1 => By::Caller,
+        2 => By::Operator,
+        3 => By::Server,
+        _ => return Err(StoreError::Nonsense("an entry by nobody")),
+    };
+    let from = match by {
+        By::Caller => Ok(Side::Caller),
+        By::Operator => Ok(Side::Operator),
+        By::Server => Err(StoreError::Nonsense("an entry by a server")),
+    };
+    let name = || {
+        Name::new(row.get::<_, String>(4)?)
+            .map_err(|_| StoreError::Nonsense("an entry with an impossible name"))
+    };
+    let item = match row.get(2)? {
+        1 => Item::Said {
+            from: from?,
+            name: name()?,
+            nonce: Nonce(row.get(5)?),
+            text: Text::new(row.get::<_, String>(6)?)
+                .map_err(|_| StoreError::Nonsense("an entry with an impossible text"))?,
+        },
+        2 => Item::Joined { from: from?, name: name()? },
+        3 => Item::Left { from: from?, name: name()? },
+        4 => Item::Ended {
+            by,
+            why: match row.get(7)? {
+                1 => Why::Bye,
+                2 => Why::Abandoned,
+                3 => Why::Lost,
+                4 => Why::Stopping,
+                _ => return Err(StoreError::Nonsense("a call that ended for no reason")),
+            },
+        },
+        _ => return Err(StoreError::Nonsense("an entry of no kind")),
+    };
+    Ok(Entry { seq: Seq(row.get(0)?), at: UnixMillis(row.get(1)?), item })
+}

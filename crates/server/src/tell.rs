@@ -1,0 +1,162 @@
+//! From what the switchboard says to what goes over the wire.
+
+use bytes::Bytes;
+use helpline_proto::{
+    code::{Code, Why as WireWhy},
+    ids::{CallId, Resumable},
+    message::{
+        self, Admitted, Busy, Closed, Connected, Ended, Error, Goodbye, IsTyping, Joined, Left,
+        Message, Offer, Place, Ref, Said, WaitSeconds, Withdrawn,
+    },
+    text::{Detail, LineName, Text},
+};
+use helpline_switchboard::{Board, Dismissal, Entry, Item, Notice, Refusal, Wait, Why};
+
+/// The least time a caller who heard *busy* is asked to stay away, in seconds.
+const RETRY_SOONEST: u32 = 10;
+
+/// How long such a caller is asked to stay away while nothing is known, in seconds.
+const RETRY_UNKNOWN: u32 = 60;
+
+/// What a line says of itself to whoever is let in.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Its name.
+    pub line: LineName,
+    /// What it says first.
+    pub greeting: Option<Text>,
+}
+
+/// An entry as a message.
+#[must_use]
+pub fn entry(call: CallId, entry: &Entry) -> Message {
+    let (seq, at) = (entry.seq, entry.at);
+    match entry.item.clone() {
+        Item::Said { from, name, nonce, text } => {
+            Said { call, seq, from, name, at, text, nonce }.into()
+        }
+        Item::Joined { from, name } => Joined { call, seq, at, from, name }.into(),
+        Item::Left { from, name } => Left { call, seq, at, from, name }.into(),
+        Item::Ended { by, why } => Ended { call, seq, at, by, why: wire_why(why) }.into(),
+    }
+}
+
+/// A notice as a message.
+#[must_use]
+pub fn notice(about: &About, notice: Notice) -> Message {
+    match notice {
+        Notice::Admitted { name } => {
+            Admitted { line: about.line.clone(), name, greeting: about.greeting.clone() }.into()
+        }
+        Notice::Place { call, position, waiting, wait, next_nonce } => {
+            Place { call, position, waiting, wait_s: wait.map(seconds), next_nonce }.into()
+        }
+        Notice::Connected { call, peer, next_nonce } => Connected { call, peer, next_nonce }.into(),
+        Notice::Typing { call, from } => IsTyping { call, from }.into(),
+        Notice::Offer { call, name, waiting } => Offer { call, name, waiting }.into(),
+        Notice::Withdrawn { call, name, waiting } => Withdrawn { call, name, waiting }.into(),
+        Notice::Board(board) => self::board(board).into(),
+    }
+}
+
+fn board(board: Board) -> message::Board {
+    let first = board.first.into_iter();
+    let talking = board.talking.into_iter();
+    message::Board {
+        waiting: board.waiting,
+        first: first
+            .map(|waiter| message::Waiter {
+                call: waiter.call,
+                name: waiter.name,
+                since: waiter.since,
+            })
+            .collect(),
+        talking: talking
+            .map(|talk| message::Talk {
+                call: talk.call,
+                name: talk.name,
+                operator: talk.operator,
+                since: talk.since,
+            })
+            .collect(),
+    }
+}
+
+/// What a caller hears who is not let in.
+#[must_use]
+pub fn turned_away(refusal: Refusal) -> Message {
+    match refusal {
+        Refusal::Busy { wait } => Busy {
+            why: WireWhy::FULL,
+            retry_after_s: wait.map_or(RETRY_UNKNOWN, |wait| wait.low.max(RETRY_SOONEST)),
+            wait_s: wait.map(seconds),
+        }
+        .into(),
+        Refusal::Closed => {
+            Closed { why: WireWhy::STOPPING, retry_after_s: None, wait_s: None }.into()
+        }
+        other => self::refusal(other),
+    }
+}
+
+/// A refusal as a message.
+#[must_use]
+pub fn refusal(refusal: Refusal) -> Message {
+    let (code, detail) = match refusal {
+        Refusal::Nonce { next } => {
+            let detail = format!("the next nonce is {}", next.0);
+            return Error { code: Code::NONCE, detail: Detail::cut(&detail) }.into();
+        }
+        Refusal::Busy { .. } => (Code::OUT_OF_TURN, "every place is taken"),
+        Refusal::Closed => (Code::STOPPING, "the line is closing"),
+        Refusal::NoSuchCall => (Code::NO_SUCH_CALL, "no such call of yours"),
+        Refusal::CallEnded => (Code::CALL_ENDED, "the call is over"),
+        Refusal::CallFull => (Code::CALL_FULL, "the call has as many entries as it can have"),
+        Refusal::NobodyWaiting => (Code::NOBODY_WAITING, "nobody is waiting"),
+        Refusal::NotOffered => (Code::NOT_OFFERED, "this call is not offered to you"),
+        Refusal::Occupied => (Code::OCCUPIED, "you are in a call"),
+        Refusal::NotAllowed => (Code::NOT_ALLOWED, "only operators may ask for this"),
+    };
+    Error { code, detail: Detail::cut(detail) }.into()
+}
+
+/// The last words to a party whose part is over.
+#[must_use]
+pub fn dismissal(why: Dismissal) -> Message {
+    match why {
+        Dismissal::Done => goodbye(Code::DONE, "goodbye"),
+        Dismissal::EndNotSeen => {
+            goodbye(Code::END_NOT_SEEN, "the end of the call was not answered within 10 s")
+        }
+        Dismissal::Stopped => goodbye(Code::STOPPING, "the line has stopped"),
+    }
+}
+
+/// A goodbye after which nothing can be resumed.
+#[must_use]
+pub fn goodbye(code: Code, detail: &str) -> Message {
+    Goodbye { code, detail: Detail::cut(detail), retry_after_s: None, resumable: Resumable::No }
+        .into()
+}
+
+/// The frame of a message the server made. None comes near the limit of a frame.
+#[must_use]
+pub fn frame(message: &Message, reference: Ref) -> Bytes {
+    message.to_frame(reference).unwrap_or_else(|error| {
+        tracing::error!(%error, "a message of the server's own is too large");
+        Bytes::new()
+    })
+}
+
+fn wire_why(why: Why) -> WireWhy {
+    match why {
+        Why::Bye => WireWhy::BYE,
+        Why::Abandoned => WireWhy::ABANDONED,
+        Why::Lost => WireWhy::LOST,
+        Why::Stopping => WireWhy::STOPPING,
+    }
+}
+
+fn seconds(wait: Wait) -> WaitSeconds {
+    WaitSeconds(wait.low, wait.high)
+}
