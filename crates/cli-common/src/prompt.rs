@@ -114,7 +114,7 @@ impl Prompt {
             recalled: Mutex::new(None),
         });
 
-        let mut editor = editor(prompt, &shared, &typed_sender).map_err(into_io)?;
+        let mut editor = editor(&shared, &typed_sender).map_err(into_io)?;
         let external = editor.create_external_printer().map_err(into_io)?;
         let for_printer = Arc::clone(&shared);
         thread::Builder::new()
@@ -150,7 +150,8 @@ impl Prompt {
     }
 
     /// Prints what is still to be printed, and gives the terminal back as it was, with the cursor at
-    /// the beginning of a line. An empty prompt disappears, one with a draft stays.
+    /// the beginning of a line. Prompt and draft disappear: a line that was
+    /// not entered must not look as if it had been.
     ///
     /// Waits for that at most half a second.
     pub fn close(self) {
@@ -395,7 +396,6 @@ fn into_io(error: ReadlineError) -> io::Error {
 }
 
 fn editor(
-    prompt: &str,
     shared: &Arc<Shared>,
     typed: &mpsc::Sender<Typed>,
 ) -> Result<Editor<Hooks, MemHistory>, ReadlineError> {
@@ -407,7 +407,7 @@ fn editor(
         .build();
     let history = MemHistory::with_config(&config);
     let mut editor = Editor::with_history(config, history)?;
-    editor.set_helper(Some(Hooks { prompt: prompt.to_owned(), shared: Arc::clone(shared) }));
+    editor.set_helper(Some(Hooks { shared: Arc::clone(shared) }));
 
     let enter = KeyEvent(KeyCode::Enter, Modifiers::NONE);
     let bindings = [
@@ -487,7 +487,6 @@ impl ConditionalEventHandler for Bound {
 
 /// What the editor calls while it edits.
 struct Hooks {
-    prompt: String,
     shared: Arc<Shared>,
 }
 
@@ -518,9 +517,6 @@ impl Highlighter for Hooks {
     fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
         let visible = visible(line);
         if *self.shared.stage() == Stage::Closing {
-            if !line.is_empty() {
-                let _gone = terminal::write_raw(&format!("{}{visible}\n", self.prompt));
-            }
             resume_unwind(Box::new(Closed));
         }
         visible

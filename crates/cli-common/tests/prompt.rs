@@ -386,12 +386,13 @@ fn closing_gives_the_terminal_back_and_erases_an_empty_prompt() {
 }
 
 #[test]
-fn closing_leaves_a_draft_where_it_is() {
+fn closing_takes_the_draft_away() {
     let mut terminal = Terminal::start(24, 80);
     terminal.types("quit later\rleft over");
     assert_eq!(terminal.ends(), 7);
     let contents = terminal.contents();
-    assert!(contents.contains("third\n> left over\nthe modes are as before\n"), "{contents}");
+    assert!(contents.contains("third\nthe modes are as before\n"), "{contents}");
+    assert!(!contents.contains("left over"), "{contents}");
 }
 
 #[test]

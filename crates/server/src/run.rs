@@ -16,7 +16,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::{
     runtime::{Builder, Runtime},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::Instant,
 };
 use tracing::level_filters::LevelFilter;
@@ -88,7 +88,8 @@ async fn serve(
     })?;
     let operator = operator_name(run.name)?;
     let mut terminate = handler(SignalKind::terminate())?;
-    let mut hang_up = handler(SignalKind::hangup())?;
+    // Without a console the terminal is nobody's business, and `nohup` is to have its way.
+    let mut hang_up = if console { Some(handler(SignalKind::hangup())?) } else { None };
     let mut interrupt = handler(SignalKind::interrupt())?;
     let mut server = Server::start(Settings {
         listen: run.listen,
@@ -113,7 +114,7 @@ async fn serve(
                 break server.ended().await;
             }
             _ = terminate.recv() => {}
-            _ = hang_up.recv() => {}
+            () = received(hang_up.as_mut()) => {}
             _ = interrupt.recv() => {}
             () = console.interrupted() => {}
         }
@@ -131,7 +132,14 @@ async fn serve(
     ended.map_err(run_failure)
 }
 
-fn handler(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Failure> {
+async fn received(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+fn handler(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind).map_err(|error| Failure::new(Exit::Other, "cannot handle signals").because(error))
 }
 
@@ -316,7 +324,8 @@ mod with_console {
 
         pub(super) async fn stopping(&self, drain: u32) {
             if let Some(open) = &self.0 {
-                open.printer.print(format!("-- {}", super::stopping(drain))).await;
+                let text = format!("-- {}; ^C again ends now", super::stopping(drain));
+                open.printer.print(text).await;
             }
         }
 

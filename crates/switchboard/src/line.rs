@@ -142,10 +142,10 @@ impl Switchboard {
             }
             Party::Operator(id) => {
                 let Some(operator) = self.roster.operator(id) else { return };
-                if let Some((id, call)) = operator.call.and_then(|id| self.calls.get_key_value(&id))
-                    && let Some(answer) = call.answer()
+                if let Some((call_id, call)) =
+                    operator.call.and_then(|call| self.calls.get_key_value(&call))
                 {
-                    self.tell_connected(*id, call, Side::Operator, answer.operator, effects);
+                    self.tell_connected(*call_id, call, Side::Operator, id, effects);
                 }
                 if let Some((call, name)) = self.roster.offered_to(id) {
                     let name = name.clone();

@@ -698,10 +698,8 @@ fn restated(model: &Model, party: Party) {
         },
         Party::Operator(id) => match model.operators.get(&id) {
             Some(operator) if operator.offered.is_some() => "ob",
-            Some(operator) => match operator.call.map(|id| model.calls[&id].state) {
-                Some(State::Talking) => "cb",
-                _ => "b",
-            },
+            Some(operator) if operator.call.is_some() => "cb",
+            Some(_) => "b",
             None => "",
         },
     };
