@@ -1,4 +1,4 @@
-//! Frames for tokio-util's `Framed`: the bytes of [`frame`](crate::frame), one pass, no
+//! Frames for tokio-util's `Framed`: the bytes of [`frame`], one pass, no
 //! allocation by a claimed length.
 
 use bytes::{Buf, Bytes, BytesMut};

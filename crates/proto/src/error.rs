@@ -51,6 +51,9 @@ pub enum DecodeError {
         /// How many bytes.
         left: usize,
     },
+    /// It is a message, but has no place at this point of the conversation.
+    #[error("{0}")]
+    OutOfTurn(String),
     /// The JSON text isn't an object with `kind`, `ref` and `body`, or is too long.
     #[error("not a message: {0}")]
     Json(String),
@@ -64,6 +67,7 @@ impl DecodeError {
             Self::Frame(FrameError::TooLong { .. }) => Code::TOO_LARGE,
             Self::Frame(FrameError::TooShort { .. }) | Self::Json(_) => Code::BAD_FRAME,
             Self::UnknownKind(_) | Self::UnknownName(_) => Code::UNKNOWN_KIND,
+            Self::OutOfTurn(_) => Code::OUT_OF_TURN,
             Self::Body { .. } | Self::LeftOver { .. } => Code::BAD_BODY,
         }
     }

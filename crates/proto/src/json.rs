@@ -72,12 +72,20 @@ pub fn decode(text: &str, reader: Reader) -> Result<(Ref, Message), DecodeError>
     if text.len() > limits::JSON {
         return Err(DecodeError::Json(format!("{} bytes, at most {}", text.len(), limits::JSON)));
     }
+    // serde would take a list of the fields' values for an object.
+    let is_object = |json: &str| json.trim_start().starts_with('{');
+    if !is_object(text) {
+        return Err(DecodeError::Json("it is no object".into()));
+    }
     let read: Read<'_> =
         serde_json::from_str(text).map_err(|error| DecodeError::Json(error.to_string()))?;
     let kind = KINDS
         .iter()
         .find(|kind| kind.name == read.kind && reader.is_reached_by(kind.direction))
         .ok_or(DecodeError::UnknownName(read.kind))?;
+    if !is_object(read.body.get()) {
+        return Err(DecodeError::Body { name: kind.name, reason: "it is no object".into() });
+    }
     let message = Message::body_from_json(kind.number, read.body.get())?;
     Ok((Ref(read.reference), message))
 }

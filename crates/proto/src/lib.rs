@@ -16,3 +16,6 @@ pub mod text;
 pub mod time;
 pub mod version;
 mod wire;
+
+#[cfg(test)]
+mod tests;

@@ -66,6 +66,9 @@ pub const SAYS_A_SECOND: u32 = 20;
 /// Says that may come at once before the rate applies: a pasted list.
 pub const SAYS_AT_ONCE: u32 = 50;
 
+/// The least time between two `Typing` passed on for one connection: faster than anyone's screen changes.
+pub const TYPING_EVERY: Duration = Duration::from_secs(1);
+
 /// The waiting callers a board lists.
 pub const BOARD_FIRST: usize = 20;
 

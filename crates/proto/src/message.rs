@@ -25,6 +25,8 @@ pub mod both;
 pub mod caller;
 pub mod handshake;
 pub mod operator;
+#[cfg(test)]
+pub(crate) mod samples;
 
 /// Ties an answer to its question: the asker chooses it, 0 means unasked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,6 +79,14 @@ pub struct Kind {
     pub direction: Direction,
     /// The version that brought it.
     pub since: Version,
+}
+
+impl Kind {
+    /// The row with this number.
+    #[must_use]
+    pub fn numbered(number: u16) -> Option<Self> {
+        KINDS.iter().find(|kind| kind.number == number).copied()
+    }
 }
 
 macro_rules! messages {
@@ -156,6 +166,11 @@ macro_rules! messages {
                 }),*]
             }
         }
+
+        $(impl $type {
+            /// Its number in the frame's header.
+            pub const NUMBER: u16 = $number;
+        })*
 
         $(impl From<$type> for Message {
             fn from(body: $type) -> Self {

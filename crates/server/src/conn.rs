@@ -121,6 +121,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let now = self.clock.moment();
+            if self.is_held_back(now) {
+                self.session.not_reading(now);
+            }
             self.session.handle_timeout(now);
             self.gather(cx);
             let wrote = self.poll_write(cx, now)?;
@@ -228,13 +231,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         !matches!(frame::split(&self.rest, self.session.frame_limit()), Ok(Some(_)))
     }
 
+    /// Whether nothing is read for now: the core is busy, the peer takes nothing, or it sends more
+    /// than it may.
+    fn is_held_back(&self, now: Moment) -> bool {
+        !self.asked.is_empty()
+            || self.out.len() >= WRITE
+            || self.session.paused_until(now).is_some()
+    }
+
     /// True when something was read or handled.
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Moment) -> io::Result<bool> {
-        let full = self.out.len() >= WRITE;
-        if !self.asked.is_empty() || full || self.session.is_closing() {
-            return Ok(false);
-        }
-        if self.session.paused_until(now).is_some() {
+        if self.is_held_back(now) || self.session.is_closing() {
             return Ok(false);
         }
         if !self.rest.is_empty() {

@@ -18,10 +18,10 @@ use crate::{
     ids::{CallId, Nonce, Seq, Side},
     limits,
     message::{
-        EndSeen, Goodbye, HangUp, Hello, Join, Message, Ping, Pong, Ref, Said, Say, SignOn, Typing,
-        Welcome,
+        EndSeen, Error, Goodbye, HangUp, Hello, Join, Message, Ping, Pong, Ref, Said, Say, SignOn,
+        Typing, Welcome,
     },
-    text::{Agent, Text},
+    text::{Agent, Detail, Text},
     time::Moment,
     version,
 };
@@ -103,18 +103,45 @@ struct OpenCall {
     heard: Seq,
     /// The entry that ended it.
     end: Option<Seq>,
-    hanging_up: Option<Ref>,
+    hang_up: HangingUp,
+}
+
+impl OpenCall {
+    /// Whether anything may still be asked for in it.
+    fn takes_more(&self) -> bool {
+        self.end.is_none() && self.hang_up == HangingUp::No
+    }
+}
+
+/// How far this side's own hanging up has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HangingUp {
+    No,
+    /// Wanted, behind the lines that are still to be sent.
+    Wanted(Ref),
+    Sent,
 }
 
 /// What a wire reference was given out for.
 #[derive(Clone, Copy, Debug)]
 enum Asked {
     Say(CallId, Nonce),
+    HangUp(CallId, Ref),
     Other(Ref),
 }
 
 /// How many requests the session remembers while they have no answer.
 const REMEMBERED: usize = 4 * limits::UNANSWERED;
+
+/// How many calls a server may open on one connection before it counts as broken.
+const CALLS: usize = 64;
+
+/// How many frames may wait for the connection before a `Pong` or `Typing` is left out: what
+/// waits says as much.
+const WAITING: usize = 64;
+
+/// The bounds of what a server may ask for as keepalive, in milliseconds.
+const KEEPALIVE: (u64, u64) = (1_000, limits::KEEPALIVE.as_secs() * 1_000);
 
 /// The client's side of the protocol on one connection.
 #[derive(Debug)]
@@ -148,7 +175,7 @@ impl ClientSession {
             begun: now,
             sent: now,
             heard: now,
-            keepalive: u64::try_from(limits::KEEPALIVE.as_millis()).unwrap_or(u64::MAX),
+            keepalive: KEEPALIVE.1,
             calls: BTreeMap::new(),
             asked: VecDeque::new(),
             last_ref: 0,
@@ -164,17 +191,29 @@ impl ClientSession {
     pub fn handle(&mut self, frame: Frame<'_>, now: Moment) {
         match Message::decode(frame) {
             Ok(message) => self.handle_message(frame.reference, message, now),
-            Err(DecodeError::UnknownKind(_)) if self.phase != Phase::Greeting => self.heard = now,
+            Err(error @ DecodeError::UnknownKind(_)) => self.unknown(error, now),
             Err(error) => self.over(Lost::NotHelpline(error)),
+        }
+    }
+
+    /// A newer server may send what this version doesn't know, once it has said `Welcome`.
+    fn unknown(&mut self, error: DecodeError, now: Moment) {
+        match self.phase {
+            Phase::Greeting => self.over(Lost::NotHelpline(error)),
+            _ => self.heard = now,
         }
     }
 
     /// Takes in a message, for connections that carry no frames.
     pub fn handle_message(&mut self, reference: Ref, message: Message, now: Moment) {
+        if !message.kind().direction.reaches_client() {
+            return self.unknown(DecodeError::UnknownKind(message.kind().number), now);
+        }
         self.heard = now;
         match (self.phase, message) {
             (Phase::Over, _) | (_, Message::Pong(_)) => {}
             (_, Message::Goodbye(goodbye)) => self.over(Lost::Goodbye(goodbye)),
+            (_, Message::Ping(_)) if self.transmit.len() >= WAITING => {}
             (_, Message::Ping(_)) => self.push(reference, Pong {}.into()),
             (Phase::Greeting, Message::Welcome(welcome)) => self.welcomed(welcome),
             (Phase::Asking, message @ Message::Admitted(_)) => {
@@ -184,16 +223,24 @@ impl ClientSession {
             (Phase::Asking, message @ (Message::Busy(_) | Message::Closed(_))) => {
                 self.told(reference, message);
             }
-            (Phase::Seated, message) => self.seated(reference, message),
-            (Phase::Greeting | Phase::Asking, message) => {
-                let reason = format!("{} comes too early", message.kind().name);
-                self.over(Lost::NotHelpline(DecodeError::Json(reason)));
+            (Phase::Greeting | Phase::Asking, message)
+            | (Phase::Seated, message @ (Message::Hello(_) | Message::Welcome(_))) => {
+                self.out_of_turn(format!("{} has no place here", message.kind().name));
             }
+            (Phase::Seated, message) => self.seated(reference, message),
         }
     }
 
+    fn out_of_turn(&mut self, reason: String) {
+        self.over(Lost::NotHelpline(DecodeError::OutOfTurn(reason)));
+    }
+
     fn welcomed(&mut self, welcome: Welcome) {
-        self.keepalive = welcome.keepalive_ms.max(1).into();
+        if !(version::SPOKEN.lowest..=version::SPOKEN.highest).contains(&welcome.version) {
+            let reason = format!("it chose version {}, not offered", welcome.version.0);
+            return self.out_of_turn(reason);
+        }
+        self.keepalive = u64::from(welcome.keepalive_ms).clamp(KEEPALIVE.0, KEEPALIVE.1);
         self.phase = Phase::Asking;
         let opening = self.opening.take().map(|opening| match opening {
             Opening::Join(join) => Message::from(join),
@@ -207,8 +254,8 @@ impl ClientSession {
 
     fn seated(&mut self, reference: Ref, message: Message) {
         match &message {
-            Message::Place(place) => self.open(place.call, place.next_nonce),
-            Message::Connected(connected) => self.open(connected.call, connected.next_nonce),
+            Message::Place(place) if !self.open(place.call, place.next_nonce) => return,
+            Message::Connected(it) if !self.open(it.call, it.next_nonce) => return,
             Message::Said(said) => {
                 if !self.entry(said.call, said.seq) {
                     return;
@@ -224,14 +271,22 @@ impl ClientSession {
                 }
                 if let Some(open) = self.calls.get_mut(&ended.call) {
                     open.end = Some(ended.seq);
-                    open.hanging_up = None;
                 }
                 self.give_up(ended.call, Some(Code::CALL_ENDED));
             }
             Message::Error(error) => {
                 let code = error.code;
-                if let Some(Asked::Say(call, nonce)) = self.answered(reference) {
-                    return self.refused(call, nonce, code);
+                match self.asked.iter().find(|(asked, _)| *asked == reference).map(|(_, it)| *it) {
+                    Some(Asked::Say(call, nonce)) => {
+                        self.answered(reference);
+                        return self.refused(call, nonce, code);
+                    }
+                    // Both sides hung up at once: it has what it wanted.
+                    Some(Asked::HangUp(call, _)) if !self.is_open(call) => {
+                        self.answered(reference);
+                        return;
+                    }
+                    Some(Asked::HangUp(..) | Asked::Other(_)) | None => {}
                 }
             }
             _ => {}
@@ -239,13 +294,19 @@ impl ClientSession {
         self.told(reference, message);
     }
 
-    fn open(&mut self, call: CallId, next_nonce: Nonce) {
+    /// Opens a call that isn't open yet. A server that opens too many is no server.
+    fn open(&mut self, call: CallId, next_nonce: Nonce) -> bool {
+        if self.calls.len() >= CALLS && !self.calls.contains_key(&call) {
+            self.out_of_turn(format!("it opened more than {CALLS} calls"));
+            return false;
+        }
         self.calls.entry(call).or_insert_with(|| OpenCall {
             outbox: Outbox::new(next_nonce),
             heard: Seq(0),
             end: None,
-            hanging_up: None,
+            hang_up: HangingUp::No,
         });
+        true
     }
 
     /// Whether the entry is the next one of an open call; a repeated one is passed over.
@@ -301,10 +362,14 @@ impl ClientSession {
 
     fn told(&mut self, reference: Ref, message: Message) {
         let reference = match self.answered(reference) {
-            Some(Asked::Other(reference)) => reference,
+            Some(Asked::Other(reference) | Asked::HangUp(_, reference)) => reference,
             Some(Asked::Say(..)) | None => Ref::NONE,
         };
         self.events.push_back(ClientEvent::Told(reference, message));
+    }
+
+    fn is_open(&self, call: CallId) -> bool {
+        self.calls.get(&call).is_some_and(|open| open.end.is_none())
     }
 
     fn answered(&mut self, reference: Ref) -> Option<Asked> {
@@ -328,31 +393,45 @@ impl ClientSession {
     /// Wants a line said. `reference` comes back with what becomes of it.
     ///
     /// # Errors
-    /// The call isn't open here, or has ended.
+    /// The call isn't open here, has ended, or this side hangs up already.
     pub fn say(&mut self, call: CallId, text: Text, reference: Ref) -> Result<Nonce, NotOpen> {
-        let open = self.calls.get_mut(&call).filter(|open| open.end.is_none()).ok_or(NotOpen)?;
+        let open = self.calls.get_mut(&call).filter(|open| open.takes_more()).ok_or(NotOpen)?;
         open.outbox.push(text, reference).ok_or(NotOpen)
     }
 
-    /// Hangs up, behind everything that was to be said before.
+    /// Hangs up, behind everything that was to be said before. What follows is `Ended`; `reference`
+    /// comes back only with an error. Once is enough: a second time changes nothing.
     ///
     /// # Errors
     /// The call isn't open here, or has ended.
     pub fn hang_up(&mut self, call: CallId, reference: Ref) -> Result<(), NotOpen> {
         let open = self.calls.get_mut(&call).filter(|open| open.end.is_none()).ok_or(NotOpen)?;
-        open.hanging_up.get_or_insert(reference);
+        if open.hang_up == HangingUp::No {
+            open.hang_up = HangingUp::Wanted(reference);
+        }
         Ok(())
     }
 
     /// Lets the other side know that somebody types.
     pub fn typing(&mut self, call: CallId) {
-        if self.calls.get(&call).is_some_and(|open| open.end.is_none()) {
+        let open = self.calls.get(&call).is_some_and(OpenCall::takes_more);
+        if open && self.transmit.len() < WAITING {
             self.push(Ref::NONE, Typing { call }.into());
         }
     }
 
-    /// Asks for anything else: `Next`, `Answer`, `Ready`, `Pause`, `SignOff`.
+    /// Asks for anything else: `Next`, `Answer`, `Ready`, `Pause`, `SignOff`. Before the client is let
+    /// in, the answer is an `Error` from this session.
     pub fn request(&mut self, request: Message, reference: Ref) {
+        match self.phase {
+            Phase::Seated => {}
+            Phase::Over => return,
+            Phase::Greeting | Phase::Asking => {
+                let detail = Detail::cut("the server has not let this client in yet");
+                let error = Error { code: Code::OUT_OF_TURN, detail };
+                return self.events.push_back(ClientEvent::Told(reference, error.into()));
+            }
+        }
         let reference = self.ask(Asked::Other(reference));
         self.push(reference, request);
     }
@@ -425,10 +504,14 @@ impl ClientSession {
 
     fn next_hang_up(&mut self) -> Option<Bytes> {
         let (call, reference) = self.calls.iter_mut().find_map(|(call, open)| {
-            let ready = open.end.is_none() && open.outbox.all_sent();
-            Some((*call, if ready { open.hanging_up.take()? } else { return None }))
+            let HangingUp::Wanted(reference) = open.hang_up else { return None };
+            if open.end.is_some() || !open.outbox.all_sent() {
+                return None;
+            }
+            open.hang_up = HangingUp::Sent;
+            Some((*call, reference))
         })?;
-        let reference = self.ask(Asked::Other(reference));
+        let reference = self.ask(Asked::HangUp(call, reference));
         Message::from(HangUp { call }).to_frame(reference).ok()
     }
 
@@ -440,8 +523,15 @@ impl ClientSession {
     fn ask(&mut self, asked: Asked) -> Ref {
         self.last_ref = self.last_ref.checked_add(1).unwrap_or(1);
         if self.asked.len() >= REMEMBERED {
-            let other = self.asked.iter().position(|(_, asked)| matches!(asked, Asked::Other(_)));
-            self.asked.remove(other.unwrap_or_default());
+            // Lines under way are never forgotten; their number is bounded by that of the calls.
+            let under_way = |call, nonce| {
+                self.calls.get(call).is_some_and(|open: &OpenCall| open.outbox.holds(nonce))
+            };
+            let forgotten = self.asked.iter().position(|(_, asked)| match asked {
+                Asked::Say(call, nonce) => !under_way(call, *nonce),
+                Asked::HangUp(..) | Asked::Other(_) => true,
+            });
+            forgotten.and_then(|at| self.asked.remove(at));
         }
         self.asked.push_back((Ref(self.last_ref), asked));
         Ref(self.last_ref)
@@ -456,6 +546,8 @@ impl ClientSession {
         for call in calls {
             self.give_up(call, None);
         }
+        self.calls.clear();
+        self.asked.clear();
         self.transmit.clear();
         self.events.push_back(ClientEvent::Over(lost));
     }

@@ -20,17 +20,20 @@ pub(super) struct Outbox {
     unsaid: VecDeque<Unsaid>,
     /// How many of them, from the front, are under way.
     sent: usize,
+    /// The bytes of their texts, all together.
+    bytes: usize,
 }
 
 impl Outbox {
     pub(super) fn new(next: Nonce) -> Self {
-        Self { next: Some(next), unsaid: VecDeque::new(), sent: 0 }
+        Self { next: Some(next), unsaid: VecDeque::new(), sent: 0, bytes: 0 }
     }
 
     /// Takes a line in; `None` when the side has used up its nonces.
     pub(super) fn push(&mut self, text: Text, reference: Ref) -> Option<Nonce> {
         let nonce = self.next?;
         self.next = nonce.next();
+        self.bytes += text.as_str().len();
         self.unsaid.push_back(Unsaid { nonce, text, reference });
         Some(nonce)
     }
@@ -61,13 +64,20 @@ impl Outbox {
         if at < self.sent {
             self.sent -= 1;
         }
-        self.unsaid.remove(at)
+        let unsaid = self.unsaid.remove(at)?;
+        self.bytes -= unsaid.text.as_str().len();
+        Some(unsaid)
     }
 
     /// Takes out everything: it will not be said.
     pub(super) fn give_up(&mut self) -> impl Iterator<Item = Unsaid> {
         self.sent = 0;
+        self.bytes = 0;
         std::mem::take(&mut self.unsaid).into_iter()
+    }
+
+    pub(super) fn holds(&self, nonce: Nonce) -> bool {
+        self.unsaid.iter().any(|unsaid| unsaid.nonce == nonce)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -75,6 +85,6 @@ impl Outbox {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.unsaid.iter().map(|unsaid| unsaid.text.as_str().len()).sum()
+        self.bytes
     }
 }

@@ -19,8 +19,8 @@ use crate::{
     ids::Resumable,
     limits,
     message::{
-        Answer, EndSeen, Error, Goodbye, HangUp, Hello, Join, KINDS, Limits, Message, Pong, Ref,
-        Say, SignOn, Typing, Welcome,
+        Admitted, Answer, Busy, Closed, Direction, EndSeen, Error, Goodbye, HangUp, Hello, Join,
+        Limits, Message, Pong, Ref, Say, SignOn, Typing, Welcome,
     },
     text::Detail,
     time::Moment,
@@ -32,7 +32,8 @@ use super::rate::Rate;
 /// What the one who hosts the line may set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Says a second that a connection may keep up; `None` for any number.
+    /// Says a second that a connection may keep up; `None` for any number. Whatever else a peer
+    /// sends counts the same, so that nothing can be flooded with.
     pub says_a_second: Option<u32>,
 }
 
@@ -97,7 +98,11 @@ pub struct ServerSession {
     /// Since when the connection has taken nothing of what waits for it.
     stuck: Option<Moment>,
     says: Option<Rate>,
+    /// When `Typing` was passed on last.
+    typed: Option<Moment>,
     transmit: VecDeque<Bytes>,
+    /// The bytes in `transmit`.
+    waiting: usize,
     events: VecDeque<ServerEvent>,
 }
 
@@ -113,7 +118,9 @@ impl ServerSession {
             frame_begun: None,
             stuck: None,
             says: says.map(|says| Rate::new(says, limits::SAYS_AT_ONCE.max(says), now)),
+            typed: None,
             transmit: VecDeque::new(),
+            waiting: 0,
             events: VecDeque::new(),
         }
     }
@@ -142,7 +149,8 @@ impl ServerSession {
         self.phase == Phase::Closing
     }
 
-    /// Until when nothing more may be handled, because the peer says more than it may.
+    /// Until when nothing more may be handled, because the peer sends more than it may. To be asked
+    /// before each frame, not only before each read.
     #[must_use]
     pub fn paused_until(&self, now: Moment) -> Option<Moment> {
         self.says.as_ref()?.closed_until(now)
@@ -158,14 +166,18 @@ impl ServerSession {
 
     /// Takes in a message, for connections that carry no frames.
     pub fn handle_message(&mut self, reference: Ref, message: Message, now: Moment) {
-        self.heard = now;
-        self.frame_begun = None;
+        if !message.kind().direction.reaches_server() {
+            let error = DecodeError::UnknownKind(message.kind().number);
+            return self.handle_error(reference, &error, now);
+        }
+        self.came(now);
         match (self.phase, message) {
-            (Phase::Closing, _) | (_, Message::Pong(_)) => {}
+            // An error is never answered with another.
+            (Phase::Closing, _) | (_, Message::Pong(_) | Message::Error(_)) => {}
             (_, Message::Goodbye(_)) => self.phase = Phase::Closing,
             (Phase::Strange, Message::Hello(hello)) => self.welcome(reference, &hello),
             (Phase::Welcomed | Phase::Asked(_) | Phase::Seated(_), Message::Ping(_)) => {
-                self.push(reference, Pong {}.into());
+                self.answer(reference, Pong {}.into());
             }
             (Phase::Welcomed, Message::Join(join)) => {
                 self.phase = Phase::Asked(Role::Caller);
@@ -182,28 +194,35 @@ impl ServerSession {
         }
     }
 
+    /// Something came, whatever it is.
+    fn came(&mut self, now: Moment) {
+        self.heard = now;
+        self.frame_begun = None;
+        if let Some(says) = &mut self.says {
+            says.take(now);
+        }
+    }
+
     fn request(&mut self, role: Role, reference: Ref, message: Message, now: Moment) {
         let event = match (role, message) {
-            (_, Message::Say(say)) => {
-                if let Some(says) = &mut self.says {
-                    says.take(now);
-                }
-                ServerEvent::Say(reference, say)
-            }
+            (_, Message::Say(say)) => ServerEvent::Say(reference, say),
             (_, Message::HangUp(hang_up)) => ServerEvent::HangUp(reference, hang_up),
-            (_, Message::Typing(typing)) => ServerEvent::Typing(typing),
+            (_, Message::Typing(typing)) => {
+                if self.typed.is_some_and(|last| now.since(last) < limits::TYPING_EVERY) {
+                    return;
+                }
+                self.typed = Some(now);
+                ServerEvent::Typing(typing)
+            }
             (_, Message::EndSeen(end_seen)) => ServerEvent::EndSeen(end_seen),
             (Role::Operator, Message::Next(_)) => ServerEvent::Next(reference),
             (Role::Operator, Message::Answer(answer)) => ServerEvent::Answer(reference, answer),
             (Role::Operator, Message::Ready(_)) => ServerEvent::Ready(reference),
             (Role::Operator, Message::Pause(_)) => ServerEvent::Pause(reference),
             (Role::Operator, Message::SignOff(_)) => ServerEvent::SignOff(reference),
-            (Role::Caller, message) if message.kind().direction.reaches_server() => {
-                let code = match message {
-                    Message::Join(_) | Message::Hello(_) => Code::OUT_OF_TURN,
-                    _ => Code::NOT_ALLOWED,
-                };
-                return self.refuse(reference, code, "this is for operators, or comes only once");
+            (Role::Caller, message) if message.kind().direction == Direction::FromOperator => {
+                let detail = format!("{} is for operators", message.kind().name);
+                return self.refuse(reference, Code::NOT_ALLOWED, &detail);
             }
             (_, message) => {
                 let detail = format!("{} has no place here", message.kind().name);
@@ -237,8 +256,7 @@ impl ServerSession {
 
     /// Takes in a message that could not be read.
     pub fn handle_error(&mut self, reference: Ref, error: &DecodeError, now: Moment) {
-        self.heard = now;
-        self.frame_begun = None;
+        self.came(now);
         let unknown = matches!(error, DecodeError::UnknownKind(_) | DecodeError::UnknownName(_));
         match self.phase {
             Phase::Closing => {}
@@ -262,17 +280,34 @@ impl ServerSession {
         self.frame_begun.get_or_insert(now);
     }
 
+    /// Nothing is read at the moment, for a reason of the server's own: what the peer may have sent
+    /// by now can't be known, so its silence and its unfinished frame count from anew.
+    pub fn not_reading(&mut self, now: Moment) {
+        self.heard = now;
+        if self.frame_begun.is_some() {
+            self.frame_begun = Some(now);
+        }
+    }
+
     /// Takes a frame for the peer. What was decided shows in it: whether the peer is let in, or parts.
     pub fn tell(&mut self, frame: Bytes) {
         let kind = frame.get(4..6).and_then(|kind| kind.try_into().ok()).map(u16::from_be_bytes);
-        let name = KINDS.iter().find(|row| Some(row.number) == kind).map(|row| row.name);
-        match (self.phase, name) {
+        match (self.phase, kind) {
             (Phase::Closing, _) => return,
-            (Phase::Asked(role), Some("admitted")) => self.phase = Phase::Seated(role),
-            (_, Some("goodbye" | "busy" | "closed")) => self.phase = Phase::Closing,
+            (Phase::Asked(role), Some(Admitted::NUMBER)) => self.phase = Phase::Seated(role),
+            (Phase::Asked(_), Some(Busy::NUMBER | Closed::NUMBER)) | (_, Some(Goodbye::NUMBER)) => {
+                self.phase = Phase::Closing;
+            }
             _ => {}
         }
-        self.transmit.push_back(frame);
+        self.enqueue(frame);
+    }
+
+    /// How many bytes wait to be transmitted. Past [`limits::OUTBOX`] a peer that goes on asking is
+    /// cut; whoever tells it things decides the same, or tells it later.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting
     }
 
     /// The connection took some of what waits for it, or has nothing to take.
@@ -292,9 +327,14 @@ impl ServerSession {
             return;
         }
         if code == Code::TOO_SLOW {
-            self.transmit.clear();
+            self.drop_waiting();
         }
         self.close(code, detail);
+    }
+
+    fn drop_waiting(&mut self) {
+        self.transmit.clear();
+        self.waiting = 0;
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
@@ -326,7 +366,9 @@ impl ServerSession {
 
     /// The next frame to send.
     pub fn poll_transmit(&mut self) -> Option<Bytes> {
-        self.transmit.pop_front()
+        let frame = self.transmit.pop_front()?;
+        self.waiting -= frame.len();
+        Some(frame)
     }
 
     /// The next thing the peer asks for.
@@ -350,13 +392,43 @@ impl ServerSession {
     }
 
     fn refuse(&mut self, reference: Ref, code: Code, detail: &str) {
-        self.push(reference, Error { code, detail: Detail::cut(detail) }.into());
+        self.answer(reference, Error { code, detail: Detail::cut(detail) }.into());
+    }
+
+    /// Answers a peer by itself, as long as the peer takes its answers.
+    fn answer(&mut self, reference: Ref, message: Message) {
+        if self.waiting > limits::OUTBOX {
+            self.drop_waiting();
+            return self.close(Code::TOO_SLOW, "more was asked than answers were taken");
+        }
+        self.push(reference, message);
     }
 
     fn push(&mut self, reference: Ref, message: Message) {
         // Nothing this session writes itself comes near the limit of a frame.
         if let Ok(frame) = message.to_frame(reference) {
-            self.transmit.push_back(frame);
+            self.enqueue(frame);
         }
+    }
+
+    fn enqueue(&mut self, frame: Bytes) {
+        self.waiting += frame.len();
+        self.transmit.push_back(frame);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_not_blamed_for_what_the_server_does_not_read() {
+        let mut session = ServerSession::new(Settings::default(), Moment(0));
+        session.phase = Phase::Seated(Role::Caller);
+        session.frame_begun(Moment(1_000));
+        session.not_reading(Moment(60_000));
+        session.handle_timeout(Moment(60_000));
+        assert!(!session.is_closing());
+        assert_eq!(session.poll_timeout(), Some(Moment(60_000) + limits::REST_OF_FRAME));
     }
 }

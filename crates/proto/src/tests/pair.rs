@@ -1,0 +1,5 @@
+//! Both sessions held against each other, over pipes that delay, slice, hold back and break.
+
+mod chaos;
+mod stories;
+mod world;
