@@ -56,6 +56,20 @@ fn login_name_from(variable: impl Fn(&str) -> Option<String>) -> String {
         .unwrap_or_else(|| "operator".to_owned())
 }
 
+/// True if this process was started with SIGHUP ignored, as by `nohup`: then it should not be handled.
+///
+/// Only Linux tells; elsewhere it is false.
+#[must_use]
+pub fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        // Signal 1 is the lowest bit.
+        .is_some_and(|mask| mask & 1 == 1)
+}
+
 /// The modes a terminal had, to give them back whatever happened since.
 #[derive(Clone, Debug)]
 pub struct Modes(Termios);

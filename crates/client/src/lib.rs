@@ -1,1 +1,55 @@
-//! stub
+//! A client of Helpline: call a line, or answer callers, from any program.
+//!
+//! A [`Link`] is a connection with everything the protocol asks of a client: the handshake, numbered
+//! lines that can't be lost or doubled unnoticed, the keepalive. It gives [`Event`]s and takes
+//! requests.
+//!
+//! ```no_run
+//! use helpline_client::{Address, Event, Link};
+//! use helpline_client::proto::{message::{Message, Ref}, text::{Name, Text}};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let address: Address = "helpline://127.0.0.1/main".parse()?;
+//! let mut link = Link::call(&address, Name::new("Ada")?).await?;
+//! while let Some(event) = link.next().await {
+//!     match event {
+//!         Event::Told(_, Message::Connected(connected)) => {
+//!             link.say(connected.call, Text::new("hello")?, Ref::NONE)?;
+//!         }
+//!         Event::Told(_, Message::Said(said)) => println!("{}: {:?}", said.name, said.text),
+//!         Event::Told(_, Message::Ended(ended)) => {
+//!             link.shown(ended.call, ended.seq);
+//!             break;
+//!         }
+//!         Event::Over(lost) => return Err(lost.into()),
+//!         _ => {}
+//!     }
+//! }
+//! link.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What others say may hold anything, escape sequences for a terminal too: clean it before it is shown.
+//!
+//! Beside that, the command line `helpline` ([`cli`]) and the operator's screen that a server shows as
+//! its console ([`console`]) are here.
+
+#![warn(missing_docs)]
+
+pub use helpline_proto as proto;
+pub use helpline_proto::session::{ClientEvent as Event, Lost, NotOpen, Opening};
+
+pub use self::{
+    address::{Address, AddressError, PORT},
+    dial::{DialError, PATIENCE, dial},
+    link::{Link, ticket},
+};
+
+mod address;
+pub mod cli;
+pub mod console;
+mod dial;
+mod json;
+mod link;
+mod ui;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `helpline`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    helpline_client::cli::main()
+}

@@ -88,8 +88,9 @@ async fn serve(
     })?;
     let operator = operator_name(run.name)?;
     let mut terminate = handler(SignalKind::terminate())?;
-    // Without a console the terminal is nobody's business, and `nohup` is to have its way.
-    let mut hang_up = if console { Some(handler(SignalKind::hangup())?) } else { None };
+    // Without a console the terminal is nobody's business.
+    let hears_hang_up = console && !terminal::is_hangup_ignored();
+    let mut hang_up = if hears_hang_up { Some(handler(SignalKind::hangup())?) } else { None };
     let mut interrupt = handler(SignalKind::interrupt())?;
     let mut server = Server::start(Settings {
         listen: run.listen,
@@ -294,7 +295,7 @@ mod with_console {
             if !wanted {
                 return Ok(Self(None));
             }
-            let (prompt, printer) = Prompt::open("you: ").map_err(|error| {
+            let (prompt, printer) = Prompt::open(helpline_client::console::PROMPT).map_err(|error| {
                 Failure::new(Exit::IoError, "cannot use this terminal")
                     .because(error)
                     .hint("do without: --no-console")
