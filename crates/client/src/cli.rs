@@ -76,7 +76,7 @@ struct Call {
     address: Address,
 
     /// What to be called
-    #[arg(long, default_value = CALLER, value_parser = name)]
+    #[arg(long, default_value = CALLER, value_parser = name, allow_hyphen_values = true)]
     name: Name,
 
     /// The line to call, if not the one in the link or the server's own
@@ -120,7 +120,7 @@ struct Desk {
     address: Address,
 
     /// What callers will read [default: the login name]
-    #[arg(long, value_parser = name)]
+    #[arg(long, value_parser = name, allow_hyphen_values = true)]
     name: Option<Name>,
 
     /// Take the next caller by itself whenever free

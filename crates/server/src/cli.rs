@@ -53,7 +53,7 @@ pub(crate) struct Run {
     pub(crate) line: LineName,
 
     /// How many callers may wait; the next one hears busy
-    #[arg(long, value_name = "N", default_value = "4")]
+    #[arg(long, value_name = "N", default_value = "4", value_parser = places)]
     pub(crate) places: NonZeroU32,
 
     /// What callers and operators read first
@@ -61,14 +61,14 @@ pub(crate) struct Run {
     pub(crate) greeting: Option<Text>,
 
     /// The name you answer under, at the console [default: your login name]
-    #[arg(long, value_name = "NAME", value_parser = name)]
+    #[arg(long, value_name = "NAME", value_parser = name, allow_hyphen_values = true)]
     pub(crate) name: Option<Name>,
 
     /// Answer callers here, in this terminal [default: if it is one]
     #[arg(long, overrides_with = "no_console")]
     pub(crate) console: bool,
 
-    /// Don't
+    /// Don't answer callers here
     #[arg(long, overrides_with = "console")]
     pub(crate) no_console: bool,
 
@@ -114,6 +114,10 @@ pub(crate) struct Reading {
     /// Write one JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+fn places(given: &str) -> Result<NonZeroU32, String> {
+    given.parse().map_err(|_| "a number from 1 on is needed".to_owned())
 }
 
 fn line_name(given: &str) -> Result<LineName, String> {

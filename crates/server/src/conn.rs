@@ -157,7 +157,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(Some(frame)) => self.session.tell(frame),
                 Poll::Ready(None) => {
                     self.core_let_go = true;
-                    self.session.close(Code::TOO_SLOW, "there was no room for more");
+                    if self.inbox.is_closed() {
+                        self.session.close(Code::INTERNAL, "the server failed");
+                    } else {
+                        self.session.close(Code::TOO_SLOW, "there was no room for more");
+                    }
                 }
                 Poll::Pending => return,
             }

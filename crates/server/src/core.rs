@@ -213,7 +213,7 @@ impl<S: Store> Core<S> {
             ServerEvent::Join(_, join) => {
                 if join.line.as_ref().is_some_and(|line| *line != self.about.line) {
                     self.peers.stranger(id, outbox);
-                    let detail = format!("no such line here; there is: {}", self.about.line);
+                    let detail = format!("lines here: {}", self.about.line);
                     let message = tell::goodbye(Code::NO_SUCH_LINE, &detail);
                     return turn.releases.push(Release::Refuse(id, message));
                 }

@@ -86,7 +86,7 @@ async fn serve(
     let directory = data::directory(run.data.data.as_deref()).map_err(|error| {
         Failure::new(Exit::Config, error.to_string()).hint("say where with --data DIR")
     })?;
-    let operator = operator_name(run.name)?;
+    let operator = console.then(|| operator_name(run.name)).transpose()?;
     let mut terminate = handler(SignalKind::terminate())?;
     // Without a console the terminal is nobody's business.
     let hears_hang_up = console && !terminal::is_hangup_ignored();
@@ -102,9 +102,9 @@ async fn serve(
     })
     .await
     .map_err(start_failure)?;
-    announce.ready(&server, console.then_some(&operator), &directory);
+    announce.ready(&server, operator.as_ref(), &directory);
 
-    let mut console = Console::open(console, &mut server, operator, &logs, verbosity)?;
+    let mut console = Console::open(operator, &mut server, &logs, verbosity)?;
     let drain = Duration::from_secs(run.drain.into());
     let mut ends_at = None;
     let ended = loop {
@@ -286,20 +286,18 @@ mod with_console {
 
     impl Console {
         pub(super) fn open(
-            wanted: bool,
+            operator: Option<Name>,
             server: &mut Server,
-            name: Name,
             logs: &Logs,
             verbosity: Verbosity,
         ) -> Result<Self, Failure> {
-            if !wanted {
-                return Ok(Self(None));
-            }
-            let (prompt, printer) = Prompt::open(helpline_client::console::PROMPT).map_err(|error| {
-                Failure::new(Exit::IoError, "cannot use this terminal")
-                    .because(error)
-                    .hint("do without: --no-console")
-            })?;
+            let Some(name) = operator else { return Ok(Self(None)) };
+            let (prompt, printer) =
+                Prompt::open(helpline_client::console::PROMPT).map_err(|error| {
+                    Failure::new(Exit::IoError, "cannot use this terminal")
+                        .because(error)
+                        .hint("do without: --no-console")
+                })?;
             logs.above(printer.clone());
             let (near, far) = tokio::io::duplex(WIRE);
             server.attach(far);
@@ -356,9 +354,8 @@ mod without_console {
 
     impl Console {
         pub(super) fn open(
-            _: bool,
+            _: Option<Name>,
             _: &mut Server,
-            _: Name,
             _: &Logs,
             _: Verbosity,
         ) -> Result<Self, Failure> {

@@ -76,6 +76,7 @@ pub(crate) struct Operator {
     stage: Stage,
     talks: BTreeMap<CallId, Talk>,
     offer: Option<CallId>,
+    on_break: bool,
     input_ended: bool,
     /// Lines lost with the connection.
     lost: usize,
@@ -89,6 +90,7 @@ impl Operator {
             stage: Stage::SigningOn,
             talks: BTreeMap::new(),
             offer: None,
+            on_break: false,
             input_ended: false,
             lost: 0,
             end: Ok(Exit::Interrupted),
@@ -186,6 +188,10 @@ impl Operator {
             return Vec::new();
         }
         self.offer = None;
+        if self.on_break {
+            // The caller waits on; it is the operator who doesn't.
+            return Vec::new();
+        }
         let who = words::name(&withdrawn.name, Side::Caller);
         vec![note(format!("{who} is no longer waiting ({} waiting)", withdrawn.waiting))]
     }
@@ -252,12 +258,16 @@ impl Operator {
             }
             Ask::Next => vec![Act::Request(Next {}.into(), reference)],
             Ask::Ready => {
+                self.on_break = false;
                 vec![Act::Request(Ready {}.into(), reference), note("ready for callers")]
             }
-            Ask::Pause => vec![
-                Act::Request(Pause {}.into(), reference),
-                note("a break: no callers come until /ready"),
-            ],
+            Ask::Pause => {
+                self.on_break = true;
+                vec![
+                    Act::Request(Pause {}.into(), reference),
+                    note("a break: no callers come until /ready"),
+                ]
+            }
             Ask::Help => vec![note(match self.manner.seat {
                 Seat::Desk => words::OPERATOR_HELP,
                 Seat::Console => words::CONSOLE_HELP,
