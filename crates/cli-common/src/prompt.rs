@@ -19,7 +19,11 @@ use std::{
     borrow::Cow,
     io,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc as blocking},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc as blocking,
+    },
     thread,
     time::Duration,
 };
@@ -69,6 +73,8 @@ pub enum Typed {
     /// Enter. The line may be empty, and has line breaks (`\n`) if it was pasted or typed (Alt-Enter)
     /// that way.
     Line(String),
+    /// Enter, behind a draft that was outdated in between ([`Prompt::outdate_draft`]).
+    Outdated(String),
     /// ^C. The draft is gone from the screen.
     Interrupt {
         /// What had been typed.
@@ -91,6 +97,7 @@ pub struct Prompt {
     closing: Option<mpsc::OwnedPermit<Job>>,
     ended: blocking::Receiver<()>,
     modes: Modes,
+    shared: Arc<Shared>,
 }
 
 impl Prompt {
@@ -112,7 +119,9 @@ impl Prompt {
             drafts: drafts_sender,
             recall: Mutex::new(Recall::default()),
             recalled: Mutex::new(None),
+            outdated: AtomicBool::new(false),
         });
+        let for_prompt = Arc::clone(&shared);
 
         let mut editor = editor(&shared, &typed_sender).map_err(into_io)?;
         let external = editor.create_external_printer().map_err(into_io)?;
@@ -126,7 +135,7 @@ impl Prompt {
             shared.set(Stage::Gone);
             let _nobody_waits = ended_sender.send(());
         })?;
-        Ok((Self { typed, drafts, closing, ended, modes }, Printer { jobs }))
+        Ok((Self { typed, drafts, closing, ended, modes, shared: for_prompt }, Printer { jobs }))
     }
 
     /// What was typed next. Cancel safe: it is either returned or still there.
@@ -147,6 +156,12 @@ impl Prompt {
     #[must_use]
     pub fn drafts(&self) -> watch::Receiver<String> {
         self.drafts.clone()
+    }
+
+    /// Whatever is being typed now was meant for something that is over: unless it is deleted before,
+    /// it comes as [`Typed::Outdated`].
+    pub fn outdate_draft(&self) {
+        self.shared.outdated.store(!self.drafts.borrow().is_empty(), Ordering::Relaxed);
     }
 
     /// Prints what is still to be printed, and gives the terminal back as it was, with the cursor at
@@ -216,6 +231,7 @@ fn whole_lines(mut text: String) -> String {
 }
 
 /// What the editor's thread, its key bindings and the printer's thread share.
+#[derive(Debug)]
 struct Shared {
     stage: Mutex<Stage>,
     changed: Condvar,
@@ -223,6 +239,8 @@ struct Shared {
     recall: Mutex<Recall>,
     /// What is to replace the draft.
     recalled: Mutex<Option<String>>,
+    /// What the draft was begun for is over.
+    outdated: AtomicBool,
 }
 
 /// Who has the terminal.
@@ -457,7 +475,9 @@ impl ConditionalEventHandler for Bound {
         match self.key {
             Key::Enter if self.typed.capacity() <= RESERVED => Some(Cmd::Newline),
             Key::Enter => {
-                let _closed = self.typed.try_send(Typed::Line(line.to_owned()));
+                let is_outdated = self.shared.outdated.swap(false, Ordering::Relaxed);
+                let what = if is_outdated { Typed::Outdated } else { Typed::Line };
+                let _closed = self.typed.try_send(what(line.to_owned()));
                 self.shared.recall().entered(line);
                 Some(Cmd::Kill(Movement::WholeBuffer))
             }
@@ -499,6 +519,9 @@ impl Hinter for Hooks {
 
     /// Hears of every change of the draft, and of the first time it is shown.
     fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
+        if line.is_empty() {
+            self.shared.outdated.store(false, Ordering::Relaxed);
+        }
         self.shared.drafts.send_if_modified(|draft| {
             let changed = draft != line;
             if changed {

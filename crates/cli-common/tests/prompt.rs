@@ -69,6 +69,12 @@ async fn converse() -> i32 {
             Typed::Line(line) if line == "hold" => {
                 prompt.drafts().wait_for(|draft| draft.ends_with("go")).await.unwrap();
             }
+            Typed::Line(line) if line == "outdate" => {
+                prompt.drafts().wait_for(|draft| draft == "half").await.unwrap();
+                prompt.outdate_draft();
+                printer.print("outdated now").await;
+            }
+            Typed::Outdated(line) => printer.print(format!("outdated {line:?}")).await,
             Typed::Line(line) if line == "draft?" => {
                 let draft = prompt.drafts().wait_for(|draft| draft == "half").await.is_ok();
                 printer.print(format!("draft noticed: {draft}, {:?}", prompt.draft())).await;
@@ -331,6 +337,20 @@ fn the_draft_can_be_watched() {
     let mut terminal = Terminal::start(24, 80);
     terminal.types("draft?\rhalf");
     terminal.shows("draft noticed: true, \"half\"\n> half");
+}
+
+#[test]
+fn an_outdated_draft_is_told_from_a_new_line() {
+    let mut terminal = Terminal::start(24, 80);
+    terminal.types("outdate\rhalf");
+    terminal.shows("outdated now\n> half");
+    terminal.types(" a line\rnext\r");
+    terminal.shows("outdated \"half a line\"\nline \"next\"\n> ");
+    // Deleted and typed anew, it is meant for whatever is now.
+    terminal.types("outdate\rhalf");
+    terminal.shows("outdated now\n> half");
+    terminal.types("\x15half\r");
+    terminal.shows("line \"half\"\n> ");
 }
 
 #[test]

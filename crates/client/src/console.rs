@@ -6,6 +6,7 @@
 use helpline_cli_common::{
     color::Palette,
     exit::{Exit, Failure},
+    log::Logs,
     prompt::{Printer, Prompt},
 };
 use helpline_proto::{ids::Answering, text::Name};
@@ -27,6 +28,15 @@ use crate::{
 /// What stands before the line being typed: open the [`Prompt`] with it.
 pub const PROMPT: &str = screen::PROMPT;
 
+/// How the terminal is used.
+#[derive(Debug)]
+pub enum Terminal {
+    /// With an edited prompt.
+    Edited(Prompt, Printer),
+    /// Without: it can't, or isn't to.
+    Plain(Logs),
+}
+
 /// Answers callers on a terminal until the server says goodbye or `stream` ends.
 ///
 /// ^D ends the current call; without one it says that ^C ends the server. ^C is only told, through
@@ -34,12 +44,11 @@ pub const PROMPT: &str = screen::PROMPT;
 /// as it was.
 ///
 /// # Errors
-/// What comes on `stream` is not the protocol, or the system gives no random bytes.
+/// What comes on `stream` is not the protocol, or the system gives no random bytes or thread.
 pub async fn run<S>(
     stream: S,
     name: Name,
-    prompt: Prompt,
-    printer: Printer,
+    terminal: Terminal,
     palette: Palette,
     interrupted: mpsc::Sender<()>,
 ) -> Result<(), Failure>
@@ -49,13 +58,18 @@ where
     let answering = Answering::ByItself;
     let opening = sign_on(name, answering)
         .map_err(|error| Failure::new(Exit::Other, "the console can't sign on").because(error))?;
+    let (mode, screen) = match terminal {
+        Terminal::Edited(prompt, printer) => {
+            (Mode::Terminal, Screen::over(prompt, printer, palette))
+        }
+        Terminal::Plain(logs) => (Mode::Plain, Screen::open(Mode::Plain, palette, logs)?),
+    };
     let part = Operator::new(Manner {
-        mode: Mode::Terminal,
+        mode,
         seat: Seat::Console,
         answering,
         server: "the server".to_owned(),
     });
-    let screen = Screen::over(prompt, printer, palette);
     run::run(Link::over(stream, opening), part, screen, Interrupts::Theirs(interrupted)).await?;
     Ok(())
 }

@@ -79,7 +79,6 @@ where
         ended: Ended::No,
         core_let_go: false,
         core_waits: false,
-        closing_since: None,
         timer: Box::pin(tokio::time::sleep_until(means.clock.instant(now).into())),
     };
     let talked = std::future::poll_fn(|cx| connection.poll(cx)).await;
@@ -112,7 +111,6 @@ struct Connection<S> {
     ended: Ended,
     core_let_go: bool,
     core_waits: bool,
-    closing_since: Option<Moment>,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -132,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if self.out.is_empty() && self.asked.is_empty() {
                     return Poll::Ready(Ok(()));
                 }
-                if now >= *self.closing_since.get_or_insert(now) + limits::NO_PROGRESS {
+                if self.gives_up_at().is_some_and(|at| now >= at) {
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
             }
@@ -207,12 +205,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Poll::Ready(Err(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
             Poll::Ready(Ok(())) => {}
         }
-        let item = if let Some(outbox) = self.arrival.take_if(|_| !self.asked.is_empty()) {
-            // Before it is let in, a peer asks for one thing only.
-            match self.asked.pop() {
-                Some(event) => Inbox::Arrived(self.id, outbox, event),
-                None => Inbox::Gone(self.id),
-            }
+        // Before it is let in, a peer asks for one thing only.
+        let first = if self.arrival.is_some() { self.asked.pop() } else { None };
+        let item = if let Some((event, outbox)) = first.zip(self.arrival.take()) {
+            Inbox::Arrived(self.id, outbox, event)
         } else if !self.asked.is_empty() {
             Inbox::Asked(self.id, std::mem::take(&mut self.asked))
         } else if std::mem::take(&mut self.core_waits) {
@@ -324,12 +320,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         used
     }
 
+    /// When last words that the peer doesn't take are given up.
+    fn gives_up_at(&self) -> Option<Moment> {
+        self.session.stuck_since().map(|since| since + limits::NO_PROGRESS)
+    }
+
     /// Ready when a deadline has passed.
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Moment) -> Poll<()> {
         let due = [self.session.poll_timeout(), self.session.paused_until(now)];
         let due = due.into_iter().flatten().min();
-        let closing = self.closing_since.map(|since| since + limits::NO_PROGRESS);
-        let Some(due) = due.or(closing) else { return Poll::Pending };
+        let Some(due) = due.or_else(|| self.gives_up_at()) else { return Poll::Pending };
         let due = Instant::from(self.clock.instant(due));
         if self.timer.deadline() != due {
             self.timer.as_mut().reset(due);

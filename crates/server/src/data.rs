@@ -63,9 +63,7 @@ pub struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File)
 /// It can't be made or used, or another server has it.
 pub fn lock(directory: &Path) -> Result<Lock, DataError> {
     let unusable = |error| DataError::Unusable(directory.into(), error);
-    if !directory.is_dir() {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)?;
-    }
+    make(directory).map_err(unusable)?;
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -78,6 +76,25 @@ pub fn lock(directory: &Path) -> Result<Lock, DataError> {
         Err(TryLockError::WouldBlock) => Err(DataError::Taken(directory.into())),
         Err(TryLockError::Error(error)) => Err(unusable(error)),
     }
+}
+
+/// Makes a directory and those above it. Each is made to outlive a power cut: what is kept in it is
+/// worth nothing without its name.
+fn make(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let parent = match directory.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    make(parent)?;
+    match DirBuilder::new().mode(0o700).create(directory) {
+        // Another server that starts now was faster.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    File::open(parent)?.sync_all()
 }
 
 /// Makes sure that the database, which SQLite creates, is its owner's alone from the start.

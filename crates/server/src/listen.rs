@@ -13,6 +13,7 @@ use std::{
 };
 
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::JoinSet,
@@ -153,9 +154,43 @@ impl Ids {
     }
 }
 
-/// Accepts and serves connections until told to stop, then until the last has ended.
+/// Where connections come from.
+pub trait Source {
+    /// What a connection is.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next one. Cancel-safe.
+    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Source for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<TcpStream> {
+        let (stream, _) = TcpListener::accept(self).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+/// A single connection that is there already.
+pub(crate) struct Attached<S>(pub(crate) Option<S>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Source for Attached<S> {
+    type Stream = S;
+
+    async fn accept(&mut self) -> io::Result<S> {
+        match self.0.take() {
+            Some(stream) => Ok(stream),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Accepts and serves connections until told to stop, then until the last has ended. Whatever
+/// becomes of a connection's task, the core hears that the connection is gone.
 pub async fn serve(
-    listener: TcpListener,
+    mut source: impl Source,
     ids: Arc<Ids>,
     means: Arc<Means>,
     mut stop: watch::Receiver<bool>,
@@ -184,10 +219,10 @@ pub async fn serve(
                 }
             }
             _ = stop.changed() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
+            accepted = source.accept() => match accepted {
+                Ok(stream) => {
                     let id = ids.next();
-                    let task = connections.spawn(connection(stream, id, Arc::clone(&means)));
+                    let task = connections.spawn(conn::run(stream, id, Arc::clone(&means)));
                     who.insert(task.id(), id);
                 }
                 Err(error) => {
@@ -197,13 +232,8 @@ pub async fn serve(
             },
         }
     }
-    drop(listener);
+    drop(source);
     while connections.join_next().await.is_some() {}
-}
-
-async fn connection(stream: TcpStream, id: ConnectionId, means: Arc<Means>) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    conn::run(stream, id, means).await
 }
 
 #[cfg(test)]

@@ -2,6 +2,11 @@
 
 mod calls;
 mod cli;
+#[cfg(feature = "console")]
+mod console;
+#[cfg(not(feature = "console"))]
+#[path = "no_console.rs"]
+mod console;
 mod run;
 
 use std::process::ExitCode;

@@ -21,7 +21,7 @@ use tokio::{
 };
 use tracing::level_filters::LevelFilter;
 
-use crate::cli;
+use crate::{cli, console::Console};
 
 /// How long last words may take to go out once every call has ended: the second signal promises
 /// an end within 2 s in all.
@@ -213,9 +213,9 @@ impl Announce {
                 let operator = operator.map(Name::as_str);
                 let data = directory.display().to_string();
                 let addr = address.to_string();
-                self.say(&json!({"event": "listening", "addr": addr, "data": data, "operator": operator}).to_string());
+                say(&json!({"event": "listening", "addr": addr, "data": data, "operator": operator}).to_string());
             } else {
-                self.say(&format!("listening on {address}"));
+                say(&format!("listening on {address}"));
             }
         }
         if server.left_open() > 0 {
@@ -232,142 +232,26 @@ impl Announce {
         };
         match operator {
             Some(name) => {
-                self.say(&format!("you answer as {name}; calls are kept in {kept}"));
-                self.say(&format!("from a second terminal: helpline call {dial}"));
+                say(&format!("you answer as {name}; calls are kept in {kept}"));
+                say(&format!("from a second terminal: helpline call {dial}"));
             }
-            None => self.say(&format!("no console here; sign on with: helpline desk {dial}")),
+            None => say(&format!("no console here; sign on with: helpline desk {dial}")),
         }
     }
 
     fn stopping(self, drain: u32) {
         tracing::info!(event = "stopping", drain, "{}", stopping(drain));
     }
-
-    /// Says a line on stderr, whatever the log level. A server doesn't end because nobody reads it.
-    fn say(self, line: &str) {
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), "{line}");
-    }
 }
 
-fn stopping(drain: u32) -> String {
+/// Says a line on stderr, whatever the log level. A server doesn't end because nobody reads it.
+pub(crate) fn say(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+pub(crate) fn stopping(drain: u32) -> String {
     format!(
         "the line is closing; calls may finish, at most {drain} s; a second ^C or SIGTERM ends now"
     )
-}
-
-#[cfg(feature = "console")]
-use with_console::Console;
-#[cfg(not(feature = "console"))]
-use without_console::Console;
-
-#[cfg(feature = "console")]
-mod with_console {
-    use helpline_cli_common::{
-        exit::{Exit, Failure},
-        log::{Logs, Verbosity},
-        prompt::{Printer, Prompt},
-    };
-    use helpline_proto::text::Name;
-    use helpline_server::server::Server;
-    use tokio::{sync::mpsc, task::JoinHandle};
-
-    /// Bytes on their way between the console and the line.
-    const WIRE: usize = 64 * 1024;
-
-    /// The operator's screen in the server's own terminal, on an in-memory wire.
-    pub(super) struct Console(Option<Open>);
-
-    struct Open {
-        printer: Printer,
-        interrupts: mpsc::Receiver<()>,
-        task: JoinHandle<Result<(), Failure>>,
-    }
-
-    impl Console {
-        pub(super) fn open(
-            operator: Option<Name>,
-            server: &mut Server,
-            logs: &Logs,
-            verbosity: Verbosity,
-        ) -> Result<Self, Failure> {
-            let Some(name) = operator else { return Ok(Self(None)) };
-            let (prompt, printer) =
-                Prompt::open(helpline_client::console::PROMPT).map_err(|error| {
-                    Failure::new(Exit::IoError, "cannot use this terminal")
-                        .because(error)
-                        .hint("do without: --no-console")
-                })?;
-            logs.above(printer.clone());
-            let (near, far) = tokio::io::duplex(WIRE);
-            server.attach(far);
-            let (interrupted, interrupts) = mpsc::channel(1);
-            let screen = helpline_client::console::run(
-                near,
-                name,
-                prompt,
-                printer.clone(),
-                verbosity.color.stdout(),
-                interrupted,
-            );
-            Ok(Self(Some(Open { printer, interrupts, task: tokio::spawn(screen) })))
-        }
-
-        /// Waits until somebody types ^C.
-        pub(super) async fn interrupted(&mut self) {
-            let Some(open) = &mut self.0 else { return std::future::pending().await };
-            if open.interrupts.recv().await.is_none() {
-                std::future::pending::<()>().await;
-            }
-        }
-
-        pub(super) async fn stopping(&self, drain: u32) {
-            if let Some(open) = &self.0 {
-                let text = format!("-- {}; ^C again ends now", super::stopping(drain));
-                open.printer.print(text).await;
-            }
-        }
-
-        /// Waits for the screen to end, which gives the terminal back.
-        pub(super) async fn close(self) {
-            if let Some(open) = self.0 {
-                match open.task.await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(failure)) => tracing::warn!(%failure, "the console ended"),
-                    Err(error) => tracing::error!(%error, "the console failed"),
-                }
-            }
-        }
-    }
-}
-
-#[cfg(not(feature = "console"))]
-mod without_console {
-    use helpline_cli_common::{
-        exit::Failure,
-        log::{Logs, Verbosity},
-    };
-    use helpline_proto::text::Name;
-    use helpline_server::server::Server;
-
-    pub(super) struct Console;
-
-    impl Console {
-        pub(super) fn open(
-            _: Option<Name>,
-            _: &mut Server,
-            _: &Logs,
-            _: Verbosity,
-        ) -> Result<Self, Failure> {
-            Ok(Self)
-        }
-
-        pub(super) async fn interrupted(&mut self) {
-            std::future::pending().await
-        }
-
-        pub(super) async fn stopping(&self, _: u32) {}
-
-        pub(super) async fn close(self) {}
-    }
 }

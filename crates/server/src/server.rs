@@ -17,13 +17,13 @@ use tokio::{
 
 use crate::{
     clock::Clock,
-    conn::{self, Means},
+    conn::Means,
     core::{
         Core, Inbox,
         thread::{self, INBOX, Outcome},
     },
     data::{self, DataError, Lock},
-    listen::{self, Address, Ids, ListenError},
+    listen::{self, Address, Attached, Ids, ListenError},
     store::{DATABASE, SqliteStore, StoreError},
     tell::About,
 };
@@ -138,14 +138,9 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (id, means) = (self.ids.next(), Arc::clone(&self.means));
-        self.tasks.spawn(async move {
-            let served = tokio::spawn(conn::run(stream, id, Arc::clone(&means)));
-            if let Err(error) = served.await {
-                tracing::error!(%error, "the console's connection failed");
-            }
-            let _ = means.inbox.send(Inbox::Gone(id)).await;
-        });
+        let (ids, means) = (Arc::clone(&self.ids), Arc::clone(&self.means));
+        let source = Attached(Some(stream));
+        self.tasks.spawn(listen::serve(source, ids, means, self.close.subscribe()));
     }
 
     /// Closes the line to new callers; those who talk may finish. [`ended`](Self::ended) tells when.
@@ -185,144 +180,4 @@ fn random_call() -> CallId {
         panic!("the system has no randomness: {error}");
     }
     CallId(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        io::{Read, Write},
-        net::TcpStream,
-        pin::Pin,
-        task::{Context, Poll},
-    };
-
-    use helpline_proto::{
-        frame,
-        ids::Ticket,
-        message::{Join, Message, Ref},
-        session::{ClientEvent, ClientSession, Opening},
-        text::{Agent, Name},
-        time::Moment,
-    };
-    use tokio::io::ReadBuf;
-
-    use super::*;
-
-    async fn server(directory: &std::path::Path) -> Server {
-        let settings = Settings {
-            listen: vec!["127.0.0.1:0".parse().unwrap()],
-            data: directory.into(),
-            line: LineName::new("main").unwrap(),
-            places: NonZeroU32::new(1000).unwrap(),
-            greeting: None,
-            says_a_second: None,
-        };
-        Server::start(settings).await.unwrap()
-    }
-
-    fn session(ticket: u8) -> ClientSession {
-        let join = Join {
-            ticket: Ticket([ticket; 32]),
-            line: None,
-            name: Name::new("Xiaowen").unwrap(),
-            invite: None,
-        };
-        ClientSession::new(Opening::Join(join), Agent::new("test").unwrap(), Moment(0))
-    }
-
-    /// Says what a caller says until it has a place, then panics in the task of its connection.
-    struct Panicking {
-        session: ClientSession,
-        came: Vec<u8>,
-        placed: std::sync::mpsc::SyncSender<()>,
-    }
-
-    impl AsyncRead for Panicking {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buffer: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            if let Some(frame) = self.session.poll_transmit(Moment(0)) {
-                buffer.put_slice(&frame);
-                return Poll::Ready(Ok(()));
-            }
-            while let Some(event) = self.session.poll_event() {
-                if matches!(event, ClientEvent::Told(_, Message::Place(_))) {
-                    self.placed.send(()).unwrap();
-                    panic!("this connection's task is meant to panic");
-                }
-            }
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        }
-    }
-
-    impl AsyncWrite for Panicking {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            bytes: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            self.came.extend_from_slice(bytes);
-            let came = std::mem::take(&mut self.came);
-            let mut rest = &came[..];
-            while let Some(frame) = frame::split(rest, limits::FRAME).unwrap() {
-                self.session.handle(frame, Moment(0));
-                rest = &rest[frame.size()..];
-            }
-            self.came = rest.to_vec();
-            Poll::Ready(Ok(bytes.len()))
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    fn first_position(address: SocketAddr, ticket: u8) -> u32 {
-        let mut stream = TcpStream::connect(address).unwrap();
-        let mut session = session(ticket);
-        let mut came = Vec::new();
-        loop {
-            while let Some(frame) = frame::split(&came, limits::FRAME).unwrap() {
-                let size = frame.size();
-                session.handle(frame, Moment(0));
-                came.drain(..size);
-            }
-            while let Some(event) = session.poll_event() {
-                if let ClientEvent::Told(Ref::NONE, Message::Place(place)) = event {
-                    return place.position;
-                }
-            }
-            while let Some(frame) = session.poll_transmit(Moment(0)) {
-                stream.write_all(&frame).unwrap();
-            }
-            let mut buffer = [0; 4096];
-            let size = stream.read(&mut buffer).unwrap();
-            assert!(size > 0, "the server hung up");
-            came.extend_from_slice(&buffer[..size]);
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_panic_in_one_connection_hurts_nobody_else() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut server = server(directory.path()).await;
-        let (placed, is_placed) = std::sync::mpsc::sync_channel(1);
-        server.attach(Panicking { session: session(1), came: Vec::new(), placed });
-        let address = server.addresses()[0];
-        let positions = tokio::task::spawn_blocking(move || {
-            is_placed.recv().unwrap();
-            // The one who panicked is gone from the queue as soon as the core has heard of it.
-            (2..=100).map(|ticket| first_position(address, ticket)).find(|position| *position == 1)
-        });
-        assert_eq!(positions.await.unwrap(), Some(1));
-        server.end().await;
-        server.ended().await.unwrap();
-    }
 }

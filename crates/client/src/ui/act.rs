@@ -75,6 +75,8 @@ pub(crate) enum Show {
     Note(String),
     /// The same, about something that went wrong.
     Problem(String),
+    /// The same where a program reads JSON, too: on standard error.
+    Warning(String),
     /// A note that rings.
     Ring(String),
     /// An event, for a program.

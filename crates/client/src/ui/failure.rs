@@ -86,8 +86,7 @@ pub(crate) fn not_let_in(server: &str, lost: &Lost) -> Failure {
         .hint("check whether that is a helpline-server"),
         Lost::NotHelpline(error) => not_helpline(server, error),
         Lost::Silent | Lost::Broken | Lost::Gap(_) => {
-            Failure::new(Exit::Unavailable, format!("{server} ended the connection"))
-                .because(lost)
+            Failure::new(Exit::Unavailable, format!("{server} ended the connection without a word"))
                 .hint("check whether that is a helpline-server")
         }
     }

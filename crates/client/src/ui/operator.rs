@@ -339,10 +339,10 @@ impl Operator {
             (Stage::SigningOn | Stage::SigningOff | Stage::Over, _) => acts.push(Act::Leave),
             (Stage::On, Some(talk)) => {
                 talk.warned = true;
-                acts.push(problem(format!(
+                acts.push(Act::Show(Show::Warning(format!(
                     "on the line with {}: ^C again lets them wait for somebody else, and signs off",
                     talk.peer
-                )));
+                ))));
             }
             (Stage::On, None) => acts.extend(self.sign_off()),
         }
@@ -563,10 +563,10 @@ mod tests {
     fn an_interrupt_in_a_call_warns_once_a_call() {
         let mut desk = desk(Mode::Terminal);
         desk.told(connected(CALL));
-        assert!(matches!(&desk.entered(interrupt())[..], [Act::Show(Show::Problem(_))]));
+        assert!(matches!(&desk.entered(interrupt())[..], [Act::Show(Show::Warning(_))]));
         desk.told(ended(CALL));
         desk.told(connected(OTHER));
-        assert!(matches!(&desk.entered(interrupt())[..], [Act::Show(Show::Problem(_))]));
+        assert!(matches!(&desk.entered(interrupt())[..], [Act::Show(Show::Warning(_))]));
         assert_eq!(desk.entered(interrupt()), [request(SignOff {})]);
         assert_eq!(desk.entered(interrupt()), [Act::Leave], "it doesn't wait for ever");
     }

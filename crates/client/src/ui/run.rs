@@ -7,7 +7,7 @@ use helpline_proto::{
     code::Code,
     ids::{CallId, Seq},
     limits,
-    message::{self, Ref},
+    message::{self, Message, Ref},
     text::Detail,
 };
 use tokio::{
@@ -20,7 +20,7 @@ use tokio::{
 use crate::{Event, link::Link};
 
 use super::{
-    act::{Act, Entered, Listens, Mode, Part, Show, note},
+    act::{Act, Entered, Listens, Mode, Part, Show, note, problem},
     screen::{Happened, Screen},
     sending::{Sending, Tell},
     words,
@@ -78,8 +78,10 @@ where
             match wait(&mut link, &mut screen, &mut interrupts, reads, between.sending.due()).await
             {
                 Woken::Event(Some(event)) => {
-                    if let Event::NotSaid { .. } = event {
-                        between.sending.not_said();
+                    match &event {
+                        Event::NotSaid { .. } => between.sending.not_said(),
+                        Event::Told(_, Message::Ended(_)) => screen.outdate_draft(),
+                        _ => {}
                     }
                     part.told(event)
                 }
@@ -92,6 +94,12 @@ where
                 }
                 Woken::Happened(Happened::Entered(entered)) => {
                     between.entered(entered, listens, &interrupts, &mut part)
+                }
+                Woken::Happened(Happened::Outdated(line)) if line.starts_with('/') => {
+                    part.entered(Entered::Line(line))
+                }
+                Woken::Happened(Happened::Outdated(line)) => {
+                    vec![problem(words::not_said(&line))]
                 }
                 Woken::Happened(Happened::Draft(draft)) => between.typing(&draft, &part),
                 Woken::Happened(Happened::Room) | Woken::Timer => Vec::new(),

@@ -9,6 +9,7 @@ use helpline_cli_common::{
     log::Logs,
     plain::{PlainInput, Read},
     prompt::{Printer, Prompt, Typed},
+    terminal,
 };
 use helpline_proto::limits;
 use tokio::sync::watch;
@@ -60,6 +61,8 @@ pub(crate) enum Happened {
     Room,
     /// Something was entered.
     Entered(Entered),
+    /// A line was entered that was begun in a call that has ended: it isn't for the next one.
+    Outdated(String),
     /// What is being typed has changed to this.
     Draft(String),
 }
@@ -167,7 +170,7 @@ impl Screen {
         }
         let Self { input, sink, drafts, is_closed, .. } = self;
         tokio::select! {
-            entered = entered(input), if reads => Happened::Entered(entered),
+            happened = entered(input), if reads => happened,
             () = closed(sink), if !*is_closed => {
                 *is_closed = true;
                 Happened::Entered(Entered::Closed)
@@ -177,11 +180,21 @@ impl Screen {
         }
     }
 
+    /// What is being typed was meant for something that is over.
+    pub(crate) fn outdate_draft(&self) {
+        if let Input::Prompt(prompt) = &self.input {
+            prompt.outdate_draft();
+        }
+    }
+
     /// What has been entered already, without waiting.
     pub(crate) async fn entered_already(&mut self) -> Option<Entered> {
         tokio::select! {
             biased;
-            entered = entered(&mut self.input) => Some(entered),
+            happened = entered(&mut self.input) => match happened {
+                Happened::Entered(entered) => Some(entered),
+                _ => None,
+            },
             () = std::future::ready(()) => None,
         }
     }
@@ -208,10 +221,11 @@ fn no_thread(error: &io::Error) -> Failure {
     Failure::new(Exit::Other, "the system gives no thread").because(error)
 }
 
-async fn entered(input: &mut Input) -> Entered {
-    match input {
+async fn entered(input: &mut Input) -> Happened {
+    Happened::Entered(match input {
         Input::Prompt(prompt) => match prompt.next().await {
             Typed::Line(line) => Entered::Line(line),
+            Typed::Outdated(line) => return Happened::Outdated(line),
             Typed::Interrupt { draft } => Entered::Interrupt { draft },
             Typed::End => Entered::End,
             Typed::Failed(error) => {
@@ -226,7 +240,7 @@ async fn entered(input: &mut Input) -> Entered {
             Read::End => Entered::End,
         },
         Input::Unopened | Input::Gone => pending().await,
-    }
+    })
 }
 
 async fn closed(sink: &mut Sink) {
@@ -251,20 +265,27 @@ fn render(show: &Show, mode: Mode, palette: Palette) -> Option<Piece> {
     let own = if mode.is_person() { Stream::Out } else { Stream::Err };
     let (stream, text) = match show {
         Show::Json(line) => (Stream::Out, format!("{line}\n")),
+        Show::Warning(text) if mode == Mode::Json => (Stream::Err, own_lines(text)),
         _ if mode == Mode::Json => return None,
         Show::Said { name, from, text } if mode.is_person() => {
             let name = format!("{}:", words::name(name, *from));
-            (Stream::Out, said(&palette.paint(Role::Name, &name), text.as_str()))
+            (
+                Stream::Out,
+                folded_said(&palette.paint(Role::Name, &name), text.as_str(), terminal::width()),
+            )
         }
         Show::Said { name, text, .. } => {
             let name = format!("{}:", clean::line(name.as_str()));
             (Stream::Out, said(&name, text.as_str()))
         }
         Show::Own(text) => {
-            (Stream::Out, said(&palette.paint(Role::Name, PROMPT.trim_end()), text.as_str()))
+            let name = palette.paint(Role::Name, PROMPT.trim_end());
+            (Stream::Out, folded_said(&name, text.as_str(), terminal::width()))
         }
         Show::Note(text) => (own, painted(Role::Own, text, mode, palette)),
-        Show::Problem(text) => (own, painted(Role::Error, text, mode, palette)),
+        Show::Problem(text) | Show::Warning(text) => {
+            (own, painted(Role::Error, text, mode, palette))
+        }
         Show::Ring(text) => (own, format!("\x07{}", painted(Role::Own, text, mode, palette))),
     };
     Some(Piece { stream, text })
@@ -286,6 +307,28 @@ fn said(name: &str, text: &str) -> String {
     out
 }
 
+/// The same on a screen. The rows are broken here, and all but the first indented: where the terminal
+/// broke them, a row could begin with words that pass for somebody else's, or the program's own.
+fn folded_said(name: &str, text: &str, width: usize) -> String {
+    let mut lines = clean::lines(text);
+    let first = fold(&format!("{name} "), &lines.next().unwrap_or_default(), width);
+    lines.fold(first, |out, line| out + &fold(INDENT, &line, width))
+}
+
+/// What further rows begin with.
+const INDENT: &str = "  ";
+
+/// Breaks a line into rows for a terminal of this width.
+fn fold(begin: &str, line: &str, width: usize) -> String {
+    // The last column stays free: terminals differ in what they do with the cursor there.
+    let width = width.saturating_sub(1).max(NARROWEST);
+    let options = textwrap::Options::new(width).initial_indent(begin).subsequent_indent(INDENT);
+    textwrap::wrap(line, options).into_iter().map(|row| format!("{row}\n")).collect()
+}
+
+/// Narrower terminals are left to break rows as they like.
+const NARROWEST: usize = 20;
+
 /// The program's own lines: every one begins so that nobody else's can be taken for it.
 fn own_lines(text: &str) -> String {
     clean::lines(text).map(|line| format!("-- {line}\n")).collect()
@@ -295,7 +338,9 @@ fn painted(role: Role, text: &str, mode: Mode, palette: Palette) -> String {
     if !mode.is_person() {
         return own_lines(text);
     }
-    own_lines(text).lines().map(|line| format!("{}\n", palette.paint(role, line))).collect()
+    let width = terminal::width();
+    let rows: String = clean::lines(text).map(|line| fold("-- ", &line, width)).collect();
+    rows.lines().map(|row| format!("{}\n", palette.paint(role, row))).collect()
 }
 
 #[cfg(test)]

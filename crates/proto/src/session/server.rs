@@ -320,6 +320,12 @@ impl ServerSession {
         self.stuck.get_or_insert(now);
     }
 
+    /// Since when the connection takes nothing of what waits for it.
+    #[must_use]
+    pub fn stuck_since(&self) -> Option<Moment> {
+        self.stuck
+    }
+
     /// Acts on whatever deadline has passed.
     pub fn handle_timeout(&mut self, now: Moment) {
         let Some((at, code, detail)) = self.deadline() else { return };

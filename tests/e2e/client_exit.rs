@@ -1,0 +1,330 @@
+//! What the exit code of `helpline` says, one code after another.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use helpline_tests::{Client, Finished, Home, Peer, Process, Server, helpline};
+use rustix::process::Signal;
+
+/// A caller's program in a call with an operator on a wire.
+fn in_a_call(server: &Server) -> (Client, Peer) {
+    let mut operator = Peer::operator(server.address(), "Wei");
+    let caller = Client::call(server.address()).name("Ada").start();
+    operator.expect_connected();
+    caller.wait_for_stderr("-- on the line with Wei");
+    (caller, operator)
+}
+
+/// A caller's program that waits.
+fn waiting(server: &Server) -> Client {
+    let caller = Client::call(server.address()).name("Ada").start();
+    caller.wait_for_stderr("-- position 1 of 1");
+    caller
+}
+
+fn signed_on(server: &Server) -> Client {
+    let desk = Client::desk(server.address()).name("Wei").args(["--auto"]).start();
+    desk.wait_for_stderr("-- signed on");
+    desk
+}
+
+fn failed(ended: &Finished, code: i32, parts: &[&str]) {
+    assert_eq!(ended.code, code, "{}", ended.stderr);
+    for part in parts {
+        assert!(ended.stderr.contains(part), "no {part:?}: {}", ended.stderr);
+    }
+}
+
+/// An address at which nobody listens.
+fn nowhere() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A server of another kind: reads a little, answers with these bytes, and closes or not.
+fn stranger(answer: &'static [u8], closes: bool) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 256]);
+            let _ = stream.write_all(answer);
+            if !closes {
+                kept.push(stream);
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn code_0_after_a_call_that_either_side_ended() {
+    let server = Server::start();
+    let (mut ada, mut operator) = in_a_call(&server);
+    operator.hang_up();
+    assert_eq!(ada.wait().code, 0);
+    operator.expect_ended();
+    operator.end_seen();
+    drop(operator);
+    let (mut ada, _operator) = in_a_call(&server);
+    ada.type_line("bye");
+    assert_eq!(ada.wait().code, 0);
+}
+
+#[test]
+fn code_1_when_a_line_was_not_said() {
+    let server = Server::start();
+    let (mut ada, _operator) = in_a_call(&server);
+    ada.write(format!("{}\nbye\n", "x".repeat(16 * 1024 + 1)).as_bytes());
+    failed(&ada.wait(), 1, &["-- not said: a text has at most 16384 bytes"]);
+}
+
+#[test]
+fn code_64_for_a_wrong_command_line() {
+    for wrong in [
+        &[][..],
+        &["call"],
+        &["call", "here:x"],
+        &["call", "here", "--nonsense"],
+        &["call", "here", "--name", "-- wei"],
+        &["call", "here", "--line", "no spaces"],
+        &["dial", "here"],
+    ] {
+        let ended = Client::with(wrong.iter().copied()).run();
+        assert_eq!(ended.code, 64, "{wrong:?}");
+        assert_eq!(ended.stdout, "", "{wrong:?}");
+        assert!(!ended.stderr.is_empty(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn code_69_where_nobody_listens() {
+    let address = nowhere();
+    for setup in [Client::call(address), Client::desk(address), Client::call(address).json()] {
+        let ended = setup.run();
+        failed(&ended, 69, &["can't be reached", "check the address"]);
+    }
+    let unknown = Client::call("nobody.invalid").run();
+    failed(&unknown, 69, &["nobody.invalid:8001 can't be reached", "check the name"]);
+}
+
+#[test]
+fn code_69_when_the_server_stops_in_mid_call() {
+    let mut server = Server::with().drain(0).start();
+    let (mut ada, _operator) = in_a_call(&server);
+    assert_eq!(server.stop().code, 0);
+    failed(&ada.wait(), 69, &["helpline: the server stopped during the call"]);
+}
+
+#[test]
+fn code_69_when_the_server_is_killed_in_mid_call() {
+    let mut server = Server::start();
+    let (mut ada, _operator) = in_a_call(&server);
+    server.kill();
+    failed(&ada.wait(), 69, &["the connection to", "was lost"]);
+}
+
+#[test]
+fn code_69_for_a_desk_that_loses_its_server() {
+    let mut server = Server::start();
+    let mut wei = signed_on(&server);
+    assert_eq!(server.stop().code, 0);
+    failed(&wei.wait(), 69, &["helpline: the server stopped"]);
+    let mut server = Server::start();
+    let mut wei = signed_on(&server);
+    server.kill();
+    failed(&wei.wait(), 69, &["the connection to", "was lost"]);
+}
+
+#[test]
+fn code_75_where_every_place_is_taken() {
+    let server = Server::with().places(1).start();
+    let mut first = Peer::caller(server.address(), "First");
+    first.expect_place();
+    let begun = Instant::now();
+    let ended = Client::call(server.address()).run();
+    failed(&ended, 75, &["helpline: the line is busy: every place is taken", "try again in "]);
+    assert_eq!(ended.stdout, "");
+    // Promised within 250 ms, beyond a sync in progress.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn code_75_when_the_server_stops_while_waiting_and_afterwards() {
+    let server = Server::start();
+    let mut operator = Peer::operator(server.address(), "Li");
+    let mut caller = Peer::caller(server.address(), "Bo");
+    caller.expect_connected();
+    operator.expect_connected();
+    let mut ada = waiting(&server);
+    server.signal(Signal::TERM);
+    failed(&ada.wait(), 75, &["helpline: the server stopped", "try again later"]);
+    // The call of the two others may finish; until then the line is closed.
+    let ended = Client::call(server.address()).run();
+    failed(&ended, 75, &["helpline: the line is closed: the server stops", "try again"]);
+}
+
+#[test]
+fn code_76_for_what_is_no_helpline_server() {
+    for answer in [
+        &b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"[..],
+        b"SSH-2.0-OpenSSH_9.9\r\n",
+        b"\x15\x03\x03\x00\x02\x02\x28",
+        b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+        b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+    ] {
+        for closes in [true, false] {
+            let address = stranger(answer, closes);
+            for setup in [Client::call(address), Client::desk(address).name("Wei")] {
+                failed(&setup.run(), 76, &["is not a Helpline server", "check host and port"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_that_closes_without_a_word_is_unreachable() {
+    let address = stranger(b"", true);
+    failed(&Client::call(address).run(), 69, &["ended the connection", "helpline-server"]);
+}
+
+#[test]
+fn a_server_that_never_answers_is_given_up_after_10_seconds() {
+    let address = stranger(b"", false);
+    let begun = Instant::now();
+    // Side by side: a caller, an operator, and a caller whose stranger begins an answer.
+    let half = stranger(b"\x10\x00", false);
+    let setups = [Client::call(address), Client::desk(address).name("Wei"), Client::call(half)];
+    let mut clients: Vec<Client> = setups.into_iter().map(|setup| setup.start()).collect();
+    for client in &mut clients {
+        let ended = client.wait();
+        failed(&ended, 69, &["accepts connections, but does not answer", "helpline-server"]);
+    }
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_secs(9), "it was patient: {took:?}");
+}
+
+#[test]
+fn code_77_for_an_unknown_line_naming_those_there() {
+    let server = Server::with().line("night").start();
+    let ended = Client::call(server.address()).args(["--line", "day"]).run();
+    failed(&ended, 77, &["has no such line", "night"]);
+    let link = format!("helpline://{}/day", server.address());
+    failed(&Client::call(link).run(), 77, &["has no such line", "night"]);
+    let link = format!("helpline://{}/night", server.address());
+    let caller = Client::call(link).start();
+    caller.wait_for_stderr("-- position 1 of 1");
+}
+
+#[test]
+fn code_78_for_a_link_with_a_fingerprint() {
+    let server = Server::start();
+    let link = format!("helpline://{}/main#sha256:0123456789abcdef", server.address());
+    for setup in [Client::call(&link), Client::desk(&link)] {
+        failed(&setup.run(), 78, &["the link can't be followed", "dial the host and port alone"]);
+    }
+    assert_eq!(server.calls(), Vec::<serde_json::Value>::new(), "it never called");
+}
+
+#[test]
+fn n25_code_130_after_an_interrupt_before_an_answer() {
+    let server = Server::start();
+    let mut ada = waiting(&server);
+    ada.signal(Signal::INT);
+    failed(&ada.wait(), 130, &["-- the call has ended (you left before an answer)"]);
+    // Not even connected yet.
+    let ada = Client::call(stranger(b"", false)).start();
+    ada.wait_for_stderr("-- connecting to");
+    let mut ada = ada;
+    ada.signal(Signal::INT);
+    assert_eq!(ada.wait().code, 130);
+}
+
+#[test]
+fn code_130_after_bye_before_an_answer() {
+    let server = Server::start();
+    let mut ada = waiting(&server);
+    ada.type_line("bye");
+    failed(&ada.wait(), 130, &["-- the call has ended (you left before an answer)"]);
+}
+
+#[test]
+fn n25_code_0_after_an_interrupt_in_a_call() {
+    let server = Server::start();
+    let (mut ada, mut operator) = in_a_call(&server);
+    ada.signal(Signal::INT);
+    operator.expect_ended();
+    failed(&ada.wait(), 0, &["-- the call has ended (you said bye)"]);
+}
+
+#[test]
+fn codes_129_and_143_after_signals_that_do_not_hang_up() {
+    let server = Server::start();
+    for (signal, code) in [(Signal::HUP, 129), (Signal::TERM, 143)] {
+        let (mut ada, operator) = in_a_call(&server);
+        ada.signal(signal);
+        let ended = ada.wait();
+        assert_eq!(ended.code, code);
+        assert!(!ended.stderr.contains("has ended"), "{}", ended.stderr);
+        drop(operator);
+    }
+    let mut wei = signed_on(&server);
+    wei.signal(Signal::TERM);
+    assert_eq!(wei.wait().code, 143);
+}
+
+#[test]
+fn a_desk_that_signs_off_leaves_with_0() {
+    let server = Server::start();
+    let mut wei = signed_on(&server);
+    wei.signal(Signal::INT);
+    assert_eq!(wei.wait().code, 0);
+}
+
+/// The program in a pipeline whose reader goes away after one line.
+fn before_a_reader_of_one_line(args: &[&str]) -> Process {
+    let mut command = Command::new("sh");
+    let script = r#"{ "$@"; echo "code $?" >&2; } | head -n 1"#;
+    command.args(["-c", script, "sh"]).arg(helpline()).args(args);
+    Process::start(command, &Home::new())
+}
+
+#[test]
+fn a_closed_standard_output_counts_as_an_interrupt() {
+    let server = Server::start();
+    let address = server.address().to_string();
+    let mut operator = Peer::operator(server.address(), "Wei");
+    let mut ada = before_a_reader_of_one_line(&["call", &address, "--name", "Ada"]);
+    operator.expect_connected();
+    operator.say("one");
+    ada.wait_for_line("Wei: one");
+    operator.say("two");
+    operator.expect_ended();
+    ada.wait_for_stderr("code 0");
+    operator.end_seen();
+    drop(operator);
+    assert_eq!(ada.wait().code, 0);
+
+    // Whoever waits notices at the next change of the place.
+    let server = Server::with().places(10).start();
+    let mut ahead: Vec<Peer> =
+        (0..9).map(|n| Peer::caller(server.address(), &format!("Caller {n}"))).collect();
+    for caller in &mut ahead {
+        caller.expect_place();
+    }
+    let address = server.address().to_string();
+    let mut json = before_a_reader_of_one_line(&["call", &address, "--json"]);
+    json.wait_for_line("welcome");
+    for mut caller in ahead {
+        caller.hang_up();
+        caller.expect_ended();
+    }
+    json.wait_for_stderr("code 130");
+    json.close_stdin();
+    assert_eq!(json.wait().code, 0);
+}

@@ -1,0 +1,440 @@
+//! Peers that mean no good, or no Helpline.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use helpline_proto::{
+    code::{Code, Why},
+    ids::{Answering, By},
+    limits,
+    message::{KINDS, Message, Ping, Ref},
+};
+use helpline_tests::{Got, Peer, Server, have, linux, wait_within};
+
+/// A small generator of noise (SplitMix64), the same in every run.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % u64::try_from(end.max(1)).unwrap()).unwrap()
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
+    }
+
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.byte()).collect()
+    }
+}
+
+/// The frames that the protocol's own tests keep: one of each kind at least.
+fn goldens() -> Vec<Vec<u8>> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/proto/tests/golden");
+    let mut goldens = Vec::new();
+    for directory in [root.to_owned(), format!("{root}/frozen")] {
+        for file in fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()) {
+            if file.extension().is_some_and(|extension| extension == "snap") {
+                goldens.extend(dumped(&fs::read_to_string(file).unwrap()));
+            }
+        }
+    }
+    assert!(goldens.len() >= KINDS.len(), "{} goldens", goldens.len());
+    goldens.retain(|frame| frame.len() < 1000);
+    goldens.sort();
+    goldens
+}
+
+/// The bytes of the hexdumps in a file.
+fn dumped(file: &str) -> Vec<Vec<u8>> {
+    let mut frames: Vec<Vec<u8>> = Vec::new();
+    for line in file.lines() {
+        let Some((offset, rest)) = line.split_once("  ") else { continue };
+        let (Ok(offset), 8) = (usize::from_str_radix(offset, 16), offset.len()) else { continue };
+        let digits = rest.split("  |").next().unwrap();
+        let bytes = digits.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap());
+        if offset == 0 {
+            frames.push(Vec::new());
+        }
+        frames.last_mut().unwrap().extend(bytes);
+    }
+    frames
+}
+
+/// One malformed frame, or one that has no place where it comes.
+fn malformed(noise: &mut Noise, goldens: &[Vec<u8>]) -> Vec<u8> {
+    let golden = &goldens[noise.below(goldens.len())];
+    let mut frame = golden.clone();
+    match noise.below(6) {
+        // Nothing but noise, 0xFF alone included.
+        0 => {
+            let count = 1 + noise.below(64);
+            frame = noise.bytes(count);
+            if noise.below(4) == 0 {
+                frame = vec![0xff];
+            }
+        }
+        // A byte is another.
+        1 => {
+            let at = noise.below(frame.len());
+            frame[at] = noise.byte();
+        }
+        // The length lies.
+        2 => {
+            let length = u32::try_from(noise.next() >> (32 + noise.below(32))).unwrap();
+            frame[..4].copy_from_slice(&length.to_be_bytes());
+        }
+        // Something inside lies: a count, a number, a tag.
+        3 => {
+            let at = noise.below(frame.len());
+            let end = (at + 8).min(frame.len());
+            frame[at..end].fill(0xff);
+        }
+        // It is cut short, its length true or not.
+        4 => {
+            frame.truncate(noise.below(frame.len()).max(1));
+            if let (2, Ok(length)) = (noise.below(3), u32::try_from(frame.len().saturating_sub(4)))
+                && frame.len() >= 10
+            {
+                frame[..4].copy_from_slice(&length.to_be_bytes());
+            }
+        }
+        // A number nobody has, with or without a wish for an answer.
+        _ => {
+            let number = 200 + u16::from(noise.byte());
+            frame[4..6].copy_from_slice(&number.to_be_bytes());
+            frame[9] = noise.byte();
+        }
+    }
+    frame
+}
+
+#[test]
+fn n04_a_hundred_thousand_malformed_frames_hurt_nobody_else() {
+    const FRAMES: usize = 100_000;
+    const ATTACKERS: u64 = 4;
+    let server = Server::with().says(0).places(10_000).start();
+    let address = server.address();
+    let mut caller = Peer::caller(address, "Ada");
+    let call = caller.expect_place().call;
+    let mut operator = Peer::operator_by_hand(address, "Wei");
+    operator.send(helpline_proto::message::Answer { call });
+    operator.expect_connected();
+    let goldens = goldens();
+    let (sent, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let begun = Instant::now();
+    let slowest = thread::scope(|scope| {
+        let attackers: Vec<_> = (0..ATTACKERS)
+            .map(|seed| {
+                let (goldens, sent) = (&goldens, &sent);
+                scope.spawn(move || {
+                    let mut noise = Noise(seed);
+                    while sent.load(Ordering::Relaxed) < FRAMES {
+                        sent.fetch_add(attack(address, &mut noise, goldens), Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        let healthy = scope.spawn(|| {
+            let mut slowest = Duration::ZERO;
+            let mut n = 0;
+            while !done.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                Peer::chat(&mut caller, &mut operator, &format!("chat {n}"));
+                slowest = slowest.max(begun.elapsed());
+                n += 1;
+                thread::sleep(Duration::from_millis(20));
+            }
+            slowest
+        });
+        for attacker in attackers {
+            attacker.join().unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+        healthy.join().unwrap()
+    });
+    println!(
+        "{} malformed frames in {:?}; the slowest answer to a healthy caller meanwhile: {slowest:?}",
+        sent.load(Ordering::Relaxed),
+        begun.elapsed()
+    );
+    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
+    let stderr = server.stderr().join("\n");
+    assert!(!stderr.contains("panicked") && !stderr.contains("failed"), "{stderr}");
+}
+
+/// One connection that sends malformed frames until it is thrown out. Returns how many the server
+/// took up: those it refused and went on from, and the last.
+fn attack(address: SocketAddr, noise: &mut Noise, goldens: &[Vec<u8>]) -> usize {
+    let mut peer = Peer::connect(address);
+    match noise.below(4) {
+        0 => {}
+        1 => peer.send(Peer::hello()),
+        2 => peer.send_all([Peer::hello(), Peer::join("Eve")]),
+        _ => peer.send_all([Peer::hello(), Peer::sign_on("Eve", Answering::ByHand)]),
+    }
+    // All in one write: the server goes on from one to the next until it has had enough.
+    let frames: Vec<u8> = (0..8).flat_map(|_| malformed(noise, goldens)).collect();
+    let _ = peer.try_send_raw(&frames);
+    peer.half_close_if_open();
+    peer.expect_over();
+    let refused = peer.pending().filter(|message| matches!(message, Message::Error(_))).count();
+    peer.reset();
+    refused + 1
+}
+
+#[test]
+fn n30_a_silent_connection_is_sent_away_and_nobody_waits_for_it() {
+    let server = Server::start();
+    let (mut caller, mut operator) = Peer::pair(server.address());
+    let begun = Instant::now();
+    let mut silent = Peer::connect(server.address());
+    let mut polite = Peer::welcomed(server.address());
+    let mut slow = Peer::connect(server.address());
+    slow.send_raw(&Peer::frame(&Peer::hello())[..9]);
+    let mut next = Peer::caller(server.address(), "Bea");
+    next.expect_place();
+    next.say("I am in danger");
+    next.expect_text("I am in danger");
+    caller.hang_up();
+    operator.expect_ended();
+    operator.end_seen();
+    operator.expect_text("I am in danger");
+    println!("the real caller is heard after {:?}", begun.elapsed());
+    for peer in [&mut silent, &mut polite, &mut slow] {
+        let goodbye = peer.expect_goodbye();
+        assert_eq!(goodbye.code, Code::TOO_LATE);
+        assert_eq!(peer.expect_over(), Got::End);
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_secs(9) && took < Duration::from_secs(100), "{took:?}");
+    }
+    Peer::chat(&mut next, &mut operator, "undisturbed");
+    let given =
+        operator.pending().filter(|message| matches!(message, Message::Connected(_))).count();
+    assert_eq!(given, 1, "the next caller, and nobody else: {}", operator.seen());
+}
+
+#[test]
+fn a_frame_that_is_begun_has_to_be_finished_however_slowly_it_trickles() {
+    let server = Server::start();
+    let (mut stalled, mut operator) = Peer::pair(server.address());
+    let mut trickling = Peer::caller(server.address(), "Bea");
+    trickling.expect_place();
+    let begun = Instant::now();
+    let say = Peer::frame(&stalled.next_say("cut off"));
+    stalled.send_raw(&say[..say.len() - 1]);
+    let long = Peer::frame(&trickling.next_say(&"x".repeat(1000)));
+    let mut bytes = long.iter();
+    let goodbye =
+        wait_within(Duration::from_secs(100), "the one who trickles is sent away", || {
+            if let Some(byte) = bytes.next() {
+                let _ = trickling.try_send_raw(&[*byte]);
+            }
+            match trickling.next_within(Duration::from_millis(100)) {
+                Got::Message(_, Message::Goodbye(goodbye)) => Some(goodbye),
+                _ => None,
+            }
+        });
+    assert_eq!(goodbye.code, Code::TOO_LATE);
+    assert!(begun.elapsed() >= Duration::from_secs(9), "{:?}", begun.elapsed());
+    assert_eq!(stalled.expect_goodbye().code, Code::TOO_LATE);
+    assert_eq!(stalled.heard(), Vec::<&str>::new());
+    operator.expect_ended();
+}
+
+#[test]
+fn who_sends_nothing_for_45_seconds_is_gone() {
+    let server = Server::start();
+    let (mut caller, mut operator) = Peer::pair(server.address());
+    let begun = Instant::now();
+    // The operator's client pings, as it should; the caller's does nothing.
+    let ended = wait_within(Duration::from_secs(450), "the silent caller is gone", || {
+        operator.send(Ping {});
+        match operator.next_within(Duration::from_millis(500)) {
+            Got::Message(_, Message::Ended(ended)) => Some(ended),
+            _ => None,
+        }
+    });
+    assert_eq!((ended.by, ended.why), (By::Caller, Why::LOST));
+    assert!(begun.elapsed() >= Duration::from_secs(44), "{:?}", begun.elapsed());
+    assert_eq!(caller.expect_goodbye().code, Code::SILENT);
+}
+
+#[test]
+fn n31_a_browser_is_told_what_this_is_and_never_reaches_the_queue() {
+    let server = Server::start();
+    let mut operator = Peer::operator_by_hand(server.address(), "Wei");
+    for request in [
+        "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "POST /x HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ] {
+        let mut browser = Peer::connect(server.address());
+        browser.send_raw(request.as_bytes());
+        let answer = String::from_utf8(browser.expect_bytes()).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+        assert!(answer.contains("helpline call"), "{answer}");
+    }
+    // A scanner that speaks TLS, or SSH, is told in the wire's own words.
+    for first in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"SSH-2.0-OpenSSH_9.9\r\n"]
+    {
+        let mut scanner = Peer::connect(server.address());
+        scanner.send_raw(first);
+        assert_eq!(scanner.expect_goodbye().code, Code::TOO_LARGE);
+        assert_eq!(scanner.expect_over(), Got::End);
+    }
+    let mut caller = Peer::caller(server.address(), "Ada");
+    assert_eq!(caller.expect_place().waiting, 1);
+    let first = operator.expect("Offer", |message| match message {
+        Message::Offer(offer) => Some(offer.name.clone()),
+        _ => None,
+    });
+    assert_eq!(first.as_str(), "Ada");
+    assert_eq!(server.calls().len(), 1);
+}
+
+/// How much a server's memory may grow while somebody doesn't read: outboxes, a page, SQLite's
+/// cache, and what an allocator keeps; not what was said.
+const FLAT: u64 = 48 << 20;
+
+/// What is said to somebody who doesn't read, in bytes.
+const FLOOD: usize = 128 << 20;
+
+/// One side of a call says very much, the other never reads.
+fn never_reads(speaker: &mut Peer, server: &Server, healthy: (&mut Peer, &mut Peer)) {
+    let text = "x".repeat(limits::TEXT);
+    let (mut before, mut said) = (0, 0);
+    let (caller, operator) = healthy;
+    for n in 0..FLOOD / limits::TEXT / 8 {
+        let says: Vec<Message> = (0..8).map(|_| speaker.next_say(&text)).collect();
+        if speaker.try_send_raw(&frames(&says)).is_err() {
+            break;
+        }
+        let mut heard = 0;
+        while heard < 8 {
+            match speaker.next_within(Duration::from_secs(60)) {
+                Got::Message(_, Message::Said(_)) => heard += 1,
+                // The one who didn't read was cut: the call is over.
+                Got::Message(_, Message::Ended(_)) => break,
+                Got::Message(..) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        said += heard * limits::TEXT;
+        if n == 64 {
+            before = server.memory();
+        }
+        if n % 64 == 0 {
+            let begun = Instant::now();
+            Peer::chat(caller, operator, &format!("{n}"));
+            assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        }
+        if heard < 8 {
+            break;
+        }
+    }
+    let after = server.memory();
+    println!("said {} MiB to nobody; memory {} then {} MiB", said >> 20, before >> 20, after >> 20);
+    assert!(before > 0, "more than 8 MiB were said");
+    assert!(after < before + FLAT, "{before} then {after} bytes");
+}
+
+fn frames(messages: &[Message]) -> Vec<u8> {
+    let mut frames = bytes::BytesMut::new();
+    for message in messages {
+        message.encode(Ref::NONE, &mut frames).unwrap();
+    }
+    frames.to_vec()
+}
+
+/// A call for the flood, and one that must not suffer.
+fn two_calls(server: &Server) -> [(Peer, Peer); 2] {
+    [Peer::pair(server.address()), Peer::pair(server.address())]
+}
+
+fn cut_for_not_reading(victim: &mut Peer) {
+    // What had been sent is still there to read, then the connection is over, one way or other.
+    let begun = Instant::now();
+    victim.expect_over();
+    println!("over after {:?}", begun.elapsed());
+}
+
+#[test]
+fn n34_an_operator_who_never_reads_costs_no_memory_and_is_cut() {
+    if !have(linux("/proc")) {
+        return;
+    }
+    let server = Server::with().says(0).start();
+    let [(mut caller, mut operator), (mut other, mut desk)] = two_calls(&server);
+    never_reads(&mut caller, &server, (&mut other, &mut desk));
+    let ended = caller.expect_within(Duration::from_secs(100), "Ended", |message| match message {
+        Message::Ended(ended) => Some(ended.clone()),
+        _ => None,
+    });
+    assert_eq!(ended.why, Why::LOST);
+    cut_for_not_reading(&mut operator);
+    Peer::chat(&mut other, &mut desk, "undisturbed");
+}
+
+#[test]
+fn n34_a_caller_who_never_reads_costs_no_memory_and_is_cut() {
+    if !have(linux("/proc")) {
+        return;
+    }
+    let server = Server::with().says(0).start();
+    let [(mut caller, mut operator), (mut other, mut desk)] = two_calls(&server);
+    never_reads(&mut operator, &server, (&mut other, &mut desk));
+    let ended =
+        operator.expect_within(Duration::from_secs(100), "Ended", |message| match message {
+            Message::Ended(ended) => Some(ended.clone()),
+            _ => None,
+        });
+    assert_eq!(ended.why, Why::LOST);
+    cut_for_not_reading(&mut caller);
+    Peer::chat(&mut other, &mut desk, "undisturbed");
+}
+
+#[test]
+fn n34_who_asks_and_never_reads_the_answers_is_cut() {
+    if !have(linux("/proc")) {
+        return;
+    }
+    let server = Server::with().says(0).start();
+    let (mut caller, mut operator) = Peer::pair(server.address());
+    let asker = Peer::caller(server.address(), "Eve");
+    let before = server.memory();
+    let pings = Message::from(Ping {}).to_frame(Ref(1)).unwrap().repeat(1000);
+    let mut stream = asker.stream();
+    stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    let begun = Instant::now();
+    let mut asked = 0;
+    // A write that fails for anything but a full connection is the cut.
+    loop {
+        match stream.write(&pings) {
+            Ok(size) => asked += size,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => break,
+        }
+        assert!(begun.elapsed() < Duration::from_secs(200), "never cut");
+        Peer::chat(&mut caller, &mut operator, "meanwhile");
+    }
+    println!("asked {} KiB, cut after {:?}", asked >> 10, begun.elapsed());
+    assert!(server.memory() < before + FLAT);
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    Peer::chat(&mut caller, &mut operator, "undisturbed");
+}

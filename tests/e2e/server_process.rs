@@ -1,0 +1,234 @@
+//! The program `helpline-server` as a process: its help, its exit codes, its speed at the start.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use helpline_proto::message::Message;
+use helpline_tests::{Finished, Got, Home, Peer, Process, Server, have, helpline_server, tool};
+
+fn run(args: &[&str]) -> Finished {
+    run_at(&Home::new(), args)
+}
+
+fn run_at(home: &Home, args: &[&str]) -> Finished {
+    let mut command = std::process::Command::new(helpline_server());
+    command.args(args);
+    let mut process = Process::start(command, home);
+    process.close_stdin();
+    process.wait()
+}
+
+#[test]
+fn help_is_this() {
+    for (name, args) in [
+        ("help", &["--help"][..]),
+        ("help_short", &["-h"]),
+        ("help_run", &["run", "--help"]),
+        ("help_calls", &["calls", "--help"]),
+        ("help_calls_list", &["calls", "list", "--help"]),
+        ("help_calls_show", &["calls", "show", "--help"]),
+    ] {
+        let help = run(args);
+        assert_eq!((help.code, help.stderr.as_str()), (0, ""));
+        insta::assert_snapshot!(name, help.stdout);
+    }
+    let version = run(&["--version"]);
+    assert_eq!(version.code, 0);
+    assert_eq!(version.stdout, format!("helpline-server {} (wire 1)\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn exit_0_when_stopped() {
+    assert_eq!(Server::start().stop().code, 0);
+}
+
+#[test]
+fn exit_64_for_a_wrong_command_line() {
+    for args in [
+        &["--places", "0"][..],
+        &["--places", "many"],
+        &["--listen", "nowhere:at:all"],
+        &["--line", ""],
+        &["--name", "-x"],
+        &["--greeting", ""],
+        &["--nonsense"],
+        &["nonsense"],
+        &["calls"],
+        &["calls", "show"],
+        &["calls", "show", "not-a-call"],
+        &["--console"],
+    ] {
+        let wrong = run(args);
+        assert_eq!(wrong.code, 64, "{args:?}: {wrong:?}");
+        assert_eq!(wrong.stdout, "", "{args:?}");
+        assert!(
+            !wrong.stderr.is_empty() && !wrong.stderr.contains("panicked"),
+            "{args:?}: {wrong:?}"
+        );
+    }
+}
+
+#[test]
+fn exit_69_when_something_is_taken() {
+    let server = Server::start();
+    assert_eq!(Server::with().listen(&server.address().to_string()).run().code, 69);
+    assert_eq!(Server::with().home(server.home()).run().code, 69);
+}
+
+#[test]
+fn exit_78_for_what_is_configured_wrong() {
+    let home = Home::new();
+    let file = home.path().join("a file");
+    fs::write(&file, "not a directory").unwrap();
+    let wrong = Server::with().home(&home).data(&file).run();
+    assert_eq!(wrong.code, 78, "{wrong:?}");
+    assert!(wrong.stderr.contains("--data"), "{wrong:?}");
+
+    let filter = Server::with().env("HELPLINE_LOG", "a=b=c=!").run();
+    assert_eq!(filter.code, 78, "{filter:?}");
+    assert!(filter.stderr.contains("HELPLINE_LOG"), "{filter:?}");
+
+    let nothing_kept = run_at(&home, &["calls", "list"]);
+    assert_eq!(nothing_kept.code, 78, "{nothing_kept:?}");
+
+    // Nothing says where calls are to be kept.
+    let mut command = std::process::Command::new(helpline_server());
+    command.args(["--no-console", "--listen", "127.0.0.1:0"]);
+    command.env_remove("HOME").env_remove("XDG_DATA_HOME").env_remove("STATE_DIRECTORY");
+    let mut process = Process::start(command, &home);
+    let nowhere = process.wait();
+    assert_eq!(nowhere.code, 78, "{nowhere:?}");
+    assert!(nowhere.stderr.contains("--data"), "{nowhere:?}");
+}
+
+#[test]
+fn exit_74_when_the_store_fails_and_nobody_was_told_what_is_not_kept() {
+    if !have(tool("sh")) {
+        return;
+    }
+    // No file may grow past 512 KiB; a write beyond it fails instead of killing the process.
+    let limited = r#"trap "" XFSZ; ulimit -f "$1"; shift; exec "$@""#;
+    let blocks = if limits_are_in_kib() { "512" } else { "1024" };
+    let mut server = Server::with().says(0).through(["sh", "-c", limited, "sh", blocks]).start();
+    let (mut caller, mut operator) = Peer::pair(server.address());
+    let text = "x".repeat(10_000);
+    let mut said = 0;
+    let over = loop {
+        let say = Peer::frame(&caller.next_say(&format!("{said} {text}")));
+        if caller.try_send_raw(&say).is_err() {
+            break caller.expect_over();
+        }
+        loop {
+            match caller.next_within(Duration::from_secs(30)) {
+                Got::Message(_, Message::Said(_)) => break said += 1,
+                Got::Message(..) => continue,
+                Got::Nothing => panic!("neither said nor over: {}", caller.seen()),
+                Got::End | Got::Broken(_) => break,
+            }
+        }
+        assert!(said < 1000, "the limit has no effect");
+        if said > 0 && caller.heard().len() < said {
+            panic!("{}", caller.seen());
+        }
+        if let over @ (Got::End | Got::Broken(_)) = caller.next_within(Duration::from_millis(1)) {
+            break over;
+        }
+    };
+    println!("{said} lines were said, then {over:?}");
+    let finished = server.wait();
+    assert_eq!(finished.code, 74, "{}", finished.stderr);
+    assert!(finished.stderr.contains("the store failed"), "{}", finished.stderr);
+    operator.expect_over();
+    assert!(said > 5);
+
+    let call = caller.call().to_hex();
+    let kept = server.transcript(&call);
+    let kept: Vec<&str> = kept.iter().filter_map(|entry| entry["body"]["text"].as_str()).collect();
+    for peer in [&caller, &operator] {
+        let heard = peer.heard();
+        assert!(kept.len() >= heard.len(), "{} kept, {} heard", kept.len(), heard.len());
+        assert_eq!(heard, kept[..heard.len()]);
+    }
+    assert!(kept.len() <= said + 1, "at most the line under way is kept without having been told");
+}
+
+/// Shells disagree about the unit of `ulimit -f`: dash counts 512 bytes, bash 1,024.
+fn limits_are_in_kib() -> bool {
+    let mut command = std::process::Command::new("sh");
+    command.args([
+        "-c",
+        r#"trap "" XFSZ; ulimit -f 1; printf "%01000d" 0 > "$HOME/x" 2>&-; wc -c < "$HOME/x""#,
+    ]);
+    let size = Process::start(command, &Home::new()).wait().stdout;
+    size.trim() == "1000"
+}
+
+#[test]
+fn the_first_caller_is_answered_soon_after_the_start() {
+    let begun = Instant::now();
+    let server = Server::start();
+    let (mut caller, mut operator) = Peer::pair(server.address());
+    Peer::chat(&mut caller, &mut operator, "hello");
+    let took = begun.elapsed();
+    println!("listening after {:?}, the first caller answered after {took:?}", server.took());
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+#[test]
+fn log_lines_are_json_if_wanted() {
+    let mut server = Server::with().args(["--json"]).start();
+    let line = server.wait_for_stderr("listening");
+    let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(event["event"], "listening");
+    assert_eq!(event["addr"], server.address().to_string());
+    let finished = server.stop();
+    assert_eq!(finished.code, 0);
+    for line in finished.stderr.lines() {
+        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
+    }
+    assert!(finished.stderr.contains(r#""event":"stopping""#), "{}", finished.stderr);
+    assert_eq!(finished.stdout, "");
+}
+
+#[test]
+fn calls_are_kept_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let server = Server::start();
+    let mut caller = Peer::caller(server.address(), "Ada");
+    caller.expect_place();
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&server.data()), 0o700);
+    for file in fs::read_dir(server.data()).unwrap().map(|file| file.unwrap().path()) {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+}
+
+#[test]
+fn the_data_directory_is_found_in_order() {
+    let home = Home::new();
+    let (given, state) = (home.path().join("given"), home.path().join("state directory"));
+    let setup = Server::with().home(&home).env("STATE_DIRECTORY", state.to_str().unwrap());
+    drop(setup.clone().data(&given).start());
+    assert!(given.join("helpline.db").is_file() && !state.exists() && !home.data().exists());
+    drop(setup.start());
+    assert!(state.join("helpline.db").is_file() && !home.data().exists());
+    drop(Server::with().home(&home).start());
+    assert!(home.data().join("helpline.db").is_file());
+}
+
+#[test]
+fn the_line_has_a_name() {
+    let server = Server::with().line("night-desk").start();
+    let mut caller = Peer::connect(server.address());
+    caller.send_all([Peer::hello(), Peer::join_line("Ada", Some("night-desk"))]);
+    assert_eq!(caller.expect_admitted().line.as_str(), "night-desk");
+    let mut lost = Peer::connect(server.address());
+    lost.send_all([Peer::hello(), Peer::join_line("Ada", Some("day-desk"))]);
+    let goodbye = lost.expect_goodbye();
+    assert_eq!(goodbye.code, helpline_proto::code::Code::NO_SUCH_LINE);
+    assert!(goodbye.detail.as_str().contains("night-desk"), "{goodbye:?}");
+    assert_eq!(lost.expect_over(), Got::End);
+    assert_eq!(server.calls()[0]["line"], "night-desk");
+}

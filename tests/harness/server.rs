@@ -1,0 +1,321 @@
+//! A running server.
+
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    ops::{Deref, DerefMut},
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+
+use crate::{
+    binaries::helpline_server,
+    home::Home,
+    process::{self, Finished, Process},
+};
+
+/// How a server is to be started.
+#[derive(Clone, Debug)]
+pub struct ServerSetup {
+    home: Home,
+    listen: Vec<String>,
+    data: Option<PathBuf>,
+    console: bool,
+    args: Vec<OsString>,
+    envs: Vec<(OsString, OsString)>,
+    wrapper: Vec<OsString>,
+}
+
+impl ServerSetup {
+    /// How many may wait.
+    #[must_use]
+    pub fn places(self, places: u32) -> Self {
+        self.args(["--places", &places.to_string()])
+    }
+
+    /// Says a second; 0 for any number.
+    #[must_use]
+    pub fn says(self, says: u32) -> Self {
+        self.args(["--says", &says.to_string()])
+    }
+
+    /// What is read first.
+    #[must_use]
+    pub fn greeting(self, greeting: &str) -> Self {
+        self.args(["--greeting", greeting])
+    }
+
+    /// The line's name.
+    #[must_use]
+    pub fn line(self, line: &str) -> Self {
+        self.args(["--line", line])
+    }
+
+    /// How long calls may go on once the server is told to stop.
+    #[must_use]
+    pub fn drain(self, seconds: u32) -> Self {
+        self.args(["--drain", &seconds.to_string()])
+    }
+
+    /// Any other arguments.
+    #[must_use]
+    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Where to answer, instead of on a free port of 127.0.0.1. May be repeated.
+    #[must_use]
+    pub fn listen(mut self, address: &str) -> Self {
+        self.listen.push(address.to_owned());
+        self
+    }
+
+    /// Where to keep calls, instead of in the home's own directory.
+    #[must_use]
+    pub fn data(mut self, directory: &Path) -> Self {
+        self.data = Some(directory.to_owned());
+        self
+    }
+
+    /// Whose home it lives in.
+    #[must_use]
+    pub fn home(mut self, home: &Home) -> Self {
+        self.home = home.clone();
+        self
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.envs.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts it through another program that ends up being it, such as `prlimit` or `nice`.
+    #[must_use]
+    pub fn through<A: Into<OsString>>(mut self, wrapper: impl IntoIterator<Item = A>) -> Self {
+        self.wrapper = wrapper.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The command line: program and arguments.
+    #[must_use]
+    pub fn command_line(&self) -> Vec<OsString> {
+        let mut line = self.wrapper.clone();
+        line.push(helpline_server().into());
+        let any = ["127.0.0.1:0".to_owned()];
+        let listen = if self.listen.is_empty() { &any[..] } else { &self.listen };
+        for address in listen {
+            line.extend(["--listen".into(), address.into()]);
+        }
+        if let Some(data) = &self.data {
+            line.extend(["--data".into(), data.into()]);
+        }
+        if !self.console {
+            line.push("--no-console".into());
+        }
+        line.extend(self.args.iter().cloned());
+        line
+    }
+
+    /// The same with a console, for [`Screen`](crate::Screen).
+    #[must_use]
+    pub fn with_console(mut self) -> Self {
+        self.console = true;
+        self
+    }
+
+    pub(crate) fn parts(&self) -> (Vec<OsString>, Home, &[(OsString, OsString)]) {
+        (self.command_line(), self.home.clone(), &self.envs)
+    }
+
+    fn process(&self) -> Process {
+        let line = self.command_line();
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]).envs(self.envs.iter().cloned());
+        Process::start(command, &self.home)
+    }
+
+    /// Starts it and waits until it listens.
+    ///
+    /// # Panics
+    /// It doesn't.
+    #[must_use]
+    pub fn start(self) -> Server {
+        let begun = Instant::now();
+        let process = self.process();
+        let json = self.args.iter().any(|arg| arg == "--json");
+        let ready = if json { r#""event":"listening""# } else { "no console here" };
+        process.wait_for_stderr(ready);
+        let addresses = process.stderr().iter().filter_map(|line| listening(line)).collect();
+        Server { addresses, took: begun.elapsed(), process, setup: self }
+    }
+
+    /// Starts it and waits until it has ended, for one that can't run.
+    ///
+    /// # Panics
+    /// It runs.
+    #[must_use]
+    pub fn run(self) -> Finished {
+        let mut process = self.process();
+        process.close_stdin();
+        process.wait()
+    }
+}
+
+/// A running `helpline-server` without a console; killed when dropped.
+///
+/// It dereferences to its [`Process`]: signals, waiting, stderr.
+#[derive(Debug)]
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    took: Duration,
+    process: Process,
+    setup: ServerSetup,
+}
+
+impl Server {
+    /// One that answers on a free port, with everything else as by default.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::with().start()
+    }
+
+    /// Begins to say how it is to be started.
+    #[must_use]
+    pub fn with() -> ServerSetup {
+        ServerSetup {
+            home: Home::new(),
+            listen: Vec::new(),
+            data: None,
+            console: false,
+            args: Vec::new(),
+            envs: Vec::new(),
+            wrapper: Vec::new(),
+        }
+    }
+
+    /// Where it answers first.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// Everywhere it answers.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// How long it took from starting the process to listening.
+    #[must_use]
+    pub fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// The home it lives in.
+    #[must_use]
+    pub fn home(&self) -> &Home {
+        &self.setup.home
+    }
+
+    /// Where it keeps its calls.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.setup.data.clone().unwrap_or_else(|| self.home().data())
+    }
+
+    /// How to start it again: the same home, data and arguments, on the same addresses.
+    #[must_use]
+    pub fn again(&self) -> ServerSetup {
+        let mut setup = self.setup.clone();
+        setup.listen = self.addresses.iter().map(ToString::to_string).collect();
+        setup
+    }
+
+    /// Runs `helpline-server` with other arguments in its home, such as `calls list`; where its data
+    /// isn't in its home, `--data` has to be among them.
+    ///
+    /// # Panics
+    /// It can't be run.
+    #[must_use]
+    pub fn also(&self, args: &[&str]) -> Finished {
+        program(self.home(), args)
+    }
+
+    /// The entries of a call as `calls show --json` has them, the call named by its digits.
+    ///
+    /// # Panics
+    /// They can't be had.
+    #[must_use]
+    pub fn transcript(&self, call: &str) -> Vec<serde_json::Value> {
+        let data = self.data();
+        let shown = program(
+            self.home(),
+            &["calls", "show", call, "--json", "--data", data.to_str().unwrap()],
+        );
+        assert_eq!(shown.code, 0, "{}", shown.stderr);
+        shown.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The calls as `calls list --json` has them.
+    ///
+    /// # Panics
+    /// They can't be had.
+    #[must_use]
+    pub fn calls(&self) -> Vec<serde_json::Value> {
+        let data = self.data();
+        let shown =
+            program(self.home(), &["calls", "list", "--json", "--data", data.to_str().unwrap()]);
+        assert_eq!(shown.code, 0, "{}", shown.stderr);
+        shown.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Tells it to stop with SIGTERM and waits until it has.
+    ///
+    /// # Panics
+    /// It doesn't.
+    pub fn stop(&mut self) -> Finished {
+        self.process.signal(Signal::TERM);
+        self.process.wait()
+    }
+
+    /// Kills it with SIGKILL and waits until its port is free.
+    pub fn crash(&mut self) {
+        self.process.kill();
+        process::wait_until_free(self.address());
+    }
+}
+
+impl Deref for Server {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+/// Runs `helpline-server` to its end, with pipes.
+pub(crate) fn program(home: &Home, args: &[&str]) -> Finished {
+    let mut command = Command::new(helpline_server());
+    command.args(args);
+    process::run(command, home)
+}
+
+fn listening(line: &str) -> Option<SocketAddr> {
+    if let Some(address) = line.strip_prefix("listening on ") {
+        return address.parse().ok();
+    }
+    let json: serde_json::Value = serde_json::from_str(line).ok()?;
+    (json["event"] == "listening").then(|| json["addr"].as_str()?.parse().ok()).flatten()
+}
