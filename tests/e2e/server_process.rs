@@ -232,3 +232,18 @@ fn the_line_has_a_name() {
     assert_eq!(lost.expect_over(), Got::End);
     assert_eq!(server.calls()[0]["line"], "night-desk");
 }
+
+#[test]
+fn the_limit_of_open_connections_is_raised_to_what_the_system_allows() {
+    let home = Home::new();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -S -n 256; exec \"$0\" --no-console --listen 127.0.0.1:0"]);
+    command.arg(helpline_server());
+    let mut server = Process::start(command, &home);
+    server.wait_for_stderr("listening on");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let [soft, hard] = [3, 4].map(|at| line.split_whitespace().nth(at).unwrap().to_owned());
+    assert_eq!(soft, hard, "{line}");
+    server.kill();
+}

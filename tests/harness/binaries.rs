@@ -25,21 +25,6 @@ pub fn helpline() -> PathBuf {
     built().join("helpline")
 }
 
-/// The directory of both programs as they are released, for what only holds there, like their size.
-/// Building them takes minutes, once.
-///
-/// # Panics
-/// They can't be built.
-#[must_use]
-pub fn released() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let target = profile().parent().expect("a profile's directory is below target").to_owned();
-        build(&target, "release");
-        target.join("release")
-    })
-}
-
 /// The directory of the programs, `target/debug` as a rule.
 fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();

@@ -25,7 +25,7 @@ use std::{
 };
 
 pub use self::{
-    binaries::{helpline, helpline_server, released},
+    binaries::{helpline, helpline_server},
     client::{Client, ClientSetup, Event},
     home::Home,
     means::{have, linux, tool},
