@@ -310,20 +310,11 @@ fn a_closed_standard_output_counts_as_an_interrupt() {
     drop(operator);
     assert_eq!(ada.wait().code, 0);
 
-    // Whoever waits notices at the next change of the place.
-    let server = Server::with().places(10).start();
-    let mut ahead: Vec<Peer> =
-        (0..9).map(|n| Peer::caller(server.address(), &format!("Caller {n}"))).collect();
-    for caller in &mut ahead {
-        caller.expect_place();
-    }
+    // Nothing has to be written for it to be noticed.
+    let server = Server::start();
     let address = server.address().to_string();
     let mut json = before_a_reader_of_one_line(&["call", &address, "--json"]);
     json.wait_for_line("welcome");
-    for mut caller in ahead {
-        caller.hang_up();
-        caller.expect_ended();
-    }
     json.wait_for_stderr("code 130");
     json.close_stdin();
     assert_eq!(json.wait().code, 0);

@@ -1,10 +1,14 @@
 //! Standard output and error, written by a thread: a reader who doesn't read stops nothing else.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     thread,
 };
 
+use rustix::{
+    event::{self, PollFd, PollFlags},
+    io::Errno,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Pieces that may wait to be written; then whoever has more waits.
@@ -38,6 +42,7 @@ impl Writer {
         let (pieces, mut waiting) = mpsc::channel::<Piece>(AHEAD);
         let (close, closed) = watch::channel(false);
         let (end, done) = oneshot::channel();
+        watch_reader(close.clone())?;
         thread::Builder::new().name("output".to_owned()).spawn(move || {
             let mut is_closed = false;
             while let Some(piece) = waiting.blocking_recv() {
@@ -78,6 +83,22 @@ impl Writer {
         drop(self.pieces);
         let _ended = self.done.await;
     }
+}
+
+/// Tells when a pipe loses its reader, also while nothing is written. A terminal that goes away is
+/// for its signal to tell. The thread ends with the process.
+fn watch_reader(close: watch::Sender<bool>) -> io::Result<()> {
+    let stdout = io::stdout();
+    if stdout.is_terminal() {
+        return Ok(());
+    }
+    thread::Builder::new().name("reader".to_owned()).spawn(move || {
+        // No events are asked for: only the end of the reader is told, as an error.
+        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+        while let Err(Errno::INTR) | Ok(0) = event::poll(&mut fds, None) {}
+        let _nobody_listens = close.send(true);
+    })?;
+    Ok(())
 }
 
 fn write(mut to: impl Write, text: &str) -> io::Result<()> {
