@@ -6,7 +6,9 @@ use std::{
 };
 
 use helpline_proto::message::Message;
-use helpline_tests::{Finished, Got, Home, Peer, Process, Server, have, helpline_server, tool};
+use helpline_tests::{
+    Finished, Got, Home, Peer, Process, Server, ServerSetup, have, helpline_server, tool,
+};
 
 fn run(args: &[&str]) -> Finished {
     run_at(&Home::new(), args)
@@ -111,7 +113,24 @@ fn exit_74_when_the_store_fails_and_nobody_was_told_what_is_not_kept() {
     // No file may grow past 512 KiB; a write beyond it fails instead of killing the process.
     let limited = r#"trap "" XFSZ; ulimit -f "$1"; shift; exec "$@""#;
     let blocks = if limits_are_in_kib() { "512" } else { "1024" };
-    let mut server = Server::with().says(0).through(["sh", "-c", limited, "sh", blocks]).start();
+    a_store_that_fails(Server::with().says(0).through(["sh", "-c", limited, "sh", blocks]));
+}
+
+#[test]
+fn exit_74_when_a_sync_fails_and_nobody_was_told_what_is_not_kept() {
+    if !have(tool("strace")) {
+        return;
+    }
+    // With -D the server is this test's child, and strace only its observer. A thread's 20th sync
+    // and all later ones fail: well behind the start, in the middle of the call.
+    let injected = "inject=fsync,fdatasync:error=EIO:when=20+";
+    let strace = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync"];
+    a_store_that_fails(Server::with().says(0).through(strace.into_iter().chain(["-e", injected])));
+}
+
+/// A call on a server whose store will fail in the middle of it.
+fn a_store_that_fails(server: ServerSetup) {
+    let mut server = server.start();
     let (mut caller, mut operator) = Peer::pair(server.address());
     let text = "x".repeat(10_000);
     let mut said = 0;
