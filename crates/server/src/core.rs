@@ -129,6 +129,7 @@ impl<S: Store> Core<S> {
         for release in turn.releases {
             self.release(release)?;
         }
+        self.peers.send();
         Ok(())
     }
 

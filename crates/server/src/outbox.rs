@@ -1,17 +1,23 @@
 //! The bounded way from the core to one connection.
+//!
+//! What one turn of the core has for a connection goes to it in one parcel, so that it wakes once and
+//! writes once.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+    vec,
 };
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use helpline_proto::limits;
 use tokio::sync::mpsc;
 
-/// Frames that may wait, however small they are.
-const FRAMES: usize = 1024;
+/// Parcels that may wait, however small they are.
+const PARCELS: usize = 1024;
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -22,14 +28,18 @@ struct Shared {
 /// The core's end.
 #[derive(Debug)]
 pub struct OutboxSender {
-    frames: mpsc::Sender<Bytes>,
+    parcels: mpsc::Sender<Vec<Bytes>>,
+    /// What the present turn has put in.
+    parcel: Vec<Bytes>,
     shared: Arc<Shared>,
 }
 
 /// The connection's end.
 #[derive(Debug)]
 pub struct Outbox {
-    frames: mpsc::Receiver<Bytes>,
+    parcels: mpsc::Receiver<Vec<Bytes>>,
+    /// What is left of the parcel taken last.
+    parcel: vec::IntoIter<Bytes>,
     shared: Arc<Shared>,
 }
 
@@ -40,29 +50,40 @@ pub struct NoRoom;
 /// Makes an outbox of at most [`limits::OUTBOX`] bytes.
 #[must_use]
 pub fn outbox() -> (OutboxSender, Outbox) {
-    let (sender, receiver) = mpsc::channel(FRAMES);
+    let (sender, receiver) = mpsc::channel(PARCELS);
     let shared = Arc::<Shared>::default();
     (
-        OutboxSender { frames: sender, shared: Arc::clone(&shared) },
-        Outbox { frames: receiver, shared },
+        OutboxSender { parcels: sender, parcel: Vec::new(), shared: Arc::clone(&shared) },
+        Outbox { parcels: receiver, parcel: Vec::new().into_iter(), shared },
     )
 }
 
 impl OutboxSender {
-    /// Puts a frame in, without waiting.
+    /// Puts a frame in, without waiting. [`send`](Self::send) brings it on its way.
     ///
     /// # Errors
     /// There is no room for it.
-    pub fn push(&self, frame: Bytes) -> Result<(), NoRoom> {
+    pub fn push(&mut self, frame: Bytes) -> Result<(), NoRoom> {
         let size = frame.len();
-        if self.shared.bytes.load(Ordering::Relaxed) + size > limits::OUTBOX {
+        let waiting = self.shared.bytes.load(Ordering::Relaxed);
+        // Nobody else sends, so there is still room for the parcel when it is sent.
+        if waiting + size > limits::OUTBOX
+            || self.parcels.capacity() == 0
+            || self.parcels.is_closed()
+        {
             return Err(NoRoom);
         }
         self.shared.bytes.fetch_add(size, Ordering::Relaxed);
-        self.frames.try_send(frame).map_err(|_| {
-            self.shared.bytes.fetch_sub(size, Ordering::Relaxed);
-            NoRoom
-        })
+        self.parcel.push(frame);
+        Ok(())
+    }
+
+    /// Sends what was put in since the last time.
+    pub fn send(&mut self) {
+        if !self.parcel.is_empty() {
+            // It fails only when nobody empties the outbox any more.
+            let _ = self.parcels.try_send(std::mem::take(&mut self.parcel));
+        }
     }
 
     /// Asks to be told when the outbox is empty.
@@ -74,11 +95,16 @@ impl OutboxSender {
 impl Outbox {
     /// Takes the next frame out; `None` when the core has let go of the connection.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let frame = self.frames.poll_recv(cx);
-        if let Poll::Ready(Some(frame)) = &frame {
-            self.shared.bytes.fetch_sub(frame.len(), Ordering::Relaxed);
+        loop {
+            if let Some(frame) = self.parcel.next() {
+                self.shared.bytes.fetch_sub(frame.len(), Ordering::Relaxed);
+                return Poll::Ready(Some(frame));
+            }
+            match ready!(self.parcels.poll_recv(cx)) {
+                Some(parcel) => self.parcel = parcel.into_iter(),
+                None => return Poll::Ready(None),
+            }
         }
-        frame
     }
 
     /// Whether the core wants to be told, now that the outbox is empty. Answers so once.
@@ -91,27 +117,49 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use super::*;
 
     #[test]
     fn an_outbox_holds_its_limit_and_no_more() {
-        let (sender, mut outbox) = outbox();
+        let (mut sender, mut outbox) = outbox();
         let frame = Bytes::from(vec![0; limits::OUTBOX / 4]);
         for _ in 0..4 {
             assert_eq!(sender.push(frame.clone()), Ok(()));
         }
         assert_eq!(sender.push(Bytes::from_static(b"x")), Err(NoRoom));
-        let mut cx = Context::from_waker(std::task::Waker::noop());
+        sender.send();
+        let mut cx = Context::from_waker(Waker::noop());
         assert!(outbox.poll_next(&mut cx).is_ready());
         assert_eq!(sender.push(Bytes::from_static(b"x")), Ok(()));
     }
 
     #[test]
-    fn an_outbox_holds_so_many_frames_and_no_more() {
-        let (sender, _outbox) = outbox();
-        for _ in 0..FRAMES {
+    fn an_outbox_holds_so_many_parcels_and_no_more() {
+        let (mut sender, _outbox) = outbox();
+        for _ in 0..PARCELS {
             assert_eq!(sender.push(Bytes::from_static(b"x")), Ok(()));
+            sender.send();
         }
         assert_eq!(sender.push(Bytes::from_static(b"x")), Err(NoRoom));
+    }
+
+    #[test]
+    fn one_turn_is_one_parcel_and_stays_in_order() {
+        let (mut sender, mut outbox) = outbox();
+        let mut cx = Context::from_waker(Waker::noop());
+        sender.push(Bytes::from_static(b"1")).unwrap();
+        sender.push(Bytes::from_static(b"2")).unwrap();
+        assert!(outbox.poll_next(&mut cx).is_pending(), "nothing goes before it is sent");
+        sender.send();
+        sender.push(Bytes::from_static(b"3")).unwrap();
+        sender.send();
+        drop(sender);
+        let mut taken = Vec::new();
+        while let Poll::Ready(Some(frame)) = outbox.poll_next(&mut cx) {
+            taken.extend_from_slice(&frame);
+        }
+        assert_eq!(taken, b"123");
     }
 }

@@ -51,6 +51,8 @@ pub(super) struct Peers {
     peers: HashMap<ConnectionId, Peer>,
     connections: HashMap<Party, ConnectionId>,
     tickets: HashSet<TicketHash>,
+    /// Whose outboxes may hold something that isn't sent.
+    touched: Vec<ConnectionId>,
 }
 
 impl Peers {
@@ -100,7 +102,20 @@ impl Peers {
     }
 
     fn peer(&mut self, party: Party) -> Option<&mut Peer> {
-        self.peers.get_mut(self.connections.get(&party)?)
+        let id = *self.connections.get(&party)?;
+        if self.touched.last() != Some(&id) {
+            self.touched.push(id);
+        }
+        self.peers.get_mut(&id)
+    }
+
+    /// Sends everybody what this turn has for them.
+    pub(super) fn send(&mut self) {
+        for id in self.touched.drain(..) {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.outbox.send();
+            }
+        }
     }
 
     /// Tells an entry live. True when the peer has just fallen behind instead.
@@ -198,9 +213,10 @@ impl Peers {
     /// Says the last words to a connection and lets go of it.
     pub(super) fn part(&mut self, id: ConnectionId, last_words: &Bytes) {
         self.unbind(id);
-        if let Some(peer) = self.peers.remove(&id) {
+        if let Some(mut peer) = self.peers.remove(&id) {
             // A full outbox ends without them: the connection sees that the core has let go.
             let _ = peer.outbox.push(last_words.clone());
+            peer.outbox.send();
         }
     }
 }
