@@ -266,3 +266,30 @@ fn the_limit_of_open_connections_is_raised_to_what_the_system_allows() {
     assert_eq!(soft, hard, "{line}");
     server.kill();
 }
+
+#[test]
+fn a_caller_is_let_in_with_one_write_that_does_not_wait_for_more() {
+    if !have(tool("strace")) {
+        return;
+    }
+    let home = Home::new();
+    let log = home.path().join("calls");
+    let log_arg = log.to_str().unwrap();
+    let strace = ["strace", "-D", "-f", "-qq", "-e", "trace=setsockopt,sendto", "-o", log_arg];
+    let mut server = Server::with().through(strace).start();
+    let mut caller = Peer::caller(server.address(), "Ada");
+    caller.expect_place();
+    server.stop();
+    let calls = fs::read_to_string(log).unwrap();
+    let without_delay: Vec<&str> =
+        calls.lines().filter(|line| line.contains("TCP_NODELAY, [1]")).collect();
+    let [without_delay] = without_delay[..] else { panic!("{calls}") };
+    let connection = without_delay.split(['(', ',']).nth(1).unwrap();
+    let sends: Vec<&str> = calls
+        .lines()
+        .filter(|line| line.contains(&format!("sendto({connection},")))
+        .take_while(|line| !line.contains(r"\0\206\0"))
+        .collect();
+    // Welcome; then admitted, the place and the first entry together; then it ends.
+    assert_eq!(sends.len(), 2, "{calls}");
+}
