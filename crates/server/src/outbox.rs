@@ -107,6 +107,12 @@ impl Outbox {
         }
     }
 
+    /// How many parcels wait.
+    #[cfg(test)]
+    pub(crate) fn parcels(&self) -> usize {
+        self.parcels.len()
+    }
+
     /// Whether the core wants to be told, now that the outbox is empty. Answers so once.
     #[must_use]
     pub fn core_waits(&self) -> bool {

@@ -120,6 +120,15 @@ fn nothing_is_told_before_it_is_recorded() {
 }
 
 #[test]
+fn what_a_turn_has_for_a_connection_is_one_parcel() {
+    let mut line = Line::open(4);
+    let (arrival, mut outbox) = join(CALLER, 1);
+    line.turn([arrival, say(CALLER, 1, "hello"), say(CALLER, 2, "anybody?")]);
+    assert_eq!(outbox.parcels(), 1);
+    assert_eq!(take(&mut outbox).len(), 5);
+}
+
+#[test]
 fn a_commit_that_fails_tells_nobody() {
     let mut line = Line::open(4);
     let (arrival, mut outbox) = join(CALLER, 1);
