@@ -306,7 +306,7 @@ impl<S: Store> Core<S> {
             }
             Release::Answer(id, message, reference) => {
                 if let Some(party) = self.peers.party(id) {
-                    self.peers.notice(party, State::Other, &tell::frame(&message, reference));
+                    self.peers.answer(party, &tell::frame(&message, reference));
                 }
             }
             Release::Refuse(id, message) => {

@@ -149,6 +149,14 @@ impl Peers {
         peer.told(state)
     }
 
+    /// Answers a question. The answer has no place among the entries, so a peer that is behind gets it
+    /// too; only one that leaves a whole outbox unread asks in vain.
+    pub(super) fn answer(&mut self, party: Party, frame: &Bytes) {
+        if let Some(peer) = self.peer(party) {
+            let _ = peer.outbox.push(frame.clone());
+        }
+    }
+
     /// Whether a party missed a change of its state.
     pub(super) fn is_stale(&mut self, party: Party) -> bool {
         self.peer(party).is_some_and(|peer| peer.stale)

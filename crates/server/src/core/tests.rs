@@ -220,6 +220,24 @@ fn an_operator_hears_what_was_said_before_page_by_page() {
 }
 
 #[test]
+fn who_is_behind_is_answered_all_the_same() {
+    let mut line = Line::open(4);
+    let (arrival, mut caller) = join(CALLER, 1);
+    line.turn([arrival]);
+    let long = "x".repeat(limits::TEXT);
+    for nonce in 1..=20 {
+        line.turn([say(CALLER, nonce, &long)]);
+        take(&mut caller);
+    }
+    let (arrival, mut operator) = sign_on(OPERATOR);
+    let next = || Inbox::Asked(OPERATOR, vec![ServerEvent::Next(Ref(5))]);
+    line.turn([arrival, next()]);
+    assert!(seqs(&take(&mut operator)).len() < 20, "the first page only");
+    line.turn([next()]);
+    assert_eq!(names(&take(&mut operator)), ["error"]);
+}
+
+#[test]
 fn who_falls_behind_is_told_everything_from_the_store_and_its_state_again() {
     let mut line = Line::open(4);
     let (arrival, mut caller) = join(CALLER, 1);
