@@ -83,7 +83,7 @@ open_set! {
     OUT_OF_TURN = 5, "out_of_turn";
     /// The two sides have no version in common.
     NO_COMMON_VERSION = 6, "no_common_version";
-    /// Joining or signing on took too long, or a frame that was begun was not finished.
+    /// Joining, signing on or resuming took too long, or a frame that was begun was not finished.
     TOO_LATE = 100, "too_late";
     /// Nothing was heard for too long.
     SILENT = 101, "silent";
@@ -111,12 +111,22 @@ open_set! {
     NOT_ALLOWED = 208, "not_allowed";
     /// The call has as many entries as it can have.
     CALL_FULL = 209, "call_full";
+    /// The ticket stands for nobody: its call is over, or its sign-on.
+    NO_SUCH_TICKET = 210, "no_such_ticket";
+    /// Another connection has come with the same ticket.
+    SUPERSEDED = 211, "superseded";
+    /// The call went back to the queue.
+    PUT_BACK = 212, "put_back";
+    /// The connection broke before an answer came; nobody knows what became of the request.
+    UNANSWERED = 213, "unanswered";
     /// Nothing is wrong: this peer's part is over.
     DONE = 300, "done";
     /// The server stops.
     STOPPING = 301, "stopping";
     /// The server failed.
     INTERNAL = 302, "internal";
+    /// The server's disk is full: nothing of it was recorded.
+    DISK_FULL = 303, "disk_full";
 }
 
 open_set! {
@@ -127,12 +137,13 @@ open_set! {
     BYE = 1, "bye";
     /// The caller hung up before anybody answered.
     ABANDONED = 2, "abandoned";
-    /// A connection was lost.
-    LOST = 3, "lost";
+    // 3 was `lost`, before calls outlived connections.
     /// The line stops.
     STOPPING = 4, "stopping";
     /// Every place is taken.
     FULL = 5, "full";
+    /// The caller was away for longer than the call is kept.
+    TIMED_OUT = 6, "timed_out";
 }
 
 #[cfg(test)]

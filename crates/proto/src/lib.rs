@@ -11,6 +11,8 @@ pub mod ids;
 pub mod json;
 pub mod limits;
 pub mod message;
+#[doc(hidden)]
+pub mod planted;
 pub mod session;
 pub mod text;
 pub mod time;

@@ -17,8 +17,8 @@ pub const AGENT: usize = 64;
 /// Bytes of a token or an invitation: twice what 32 random bytes need in hexadecimal.
 pub const SECRET: usize = 128;
 
-/// Bytes that a frame's length may claim before the peer has joined or signed on: the longest
-/// `SignOn` has under 300, and a stranger is given nothing to make the server allocate.
+/// Bytes that a frame's length may claim before the peer has joined, signed on or resumed: the longest
+/// `Resume` has under 700, and a stranger is given nothing to make the server allocate.
 pub const FRAME_BEFORE: u32 = 1024;
 
 /// Bytes that a frame's length may claim afterwards: a text of the largest size, a page of a board,
@@ -28,7 +28,7 @@ pub const FRAME: u32 = 64 * 1024;
 /// Bytes of one message as JSON: 16 KiB of control characters escape to 96 KiB.
 pub const JSON: usize = 128 * 1024;
 
-/// From accepting a connection to answering its `Join` or `SignOn`: a person on a bad link
+/// From accepting a connection to answering its `Join`, `SignOn` or `Resume`: a person on a bad link
 /// manages in a second or two, a port scanner holds nothing for longer.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -80,3 +80,34 @@ pub const BOARD_EVERY: Duration = Duration::from_secs(1);
 
 /// Bytes of entries the server reads from its store at once, for a peer that is behind.
 pub const PAGE: usize = 64 * 1024;
+
+/// How long a caller who is away is kept whom nobody has answered yet: a tunnel, a router that restarts.
+pub const WAITING_GRACE: Duration = Duration::from_secs(120);
+
+/// The same once the call has been answered: there is something to come back to.
+pub const CALL_GRACE: Duration = Duration::from_secs(600);
+
+/// How long an operator who is away is kept: their caller is being kept waiting by it.
+pub const OPERATOR_GRACE: Duration = Duration::from_secs(60);
+
+/// The first in line is waited for this long when away, before the next one who is there is answered: most
+/// broken connections are back sooner.
+pub const PASSED_OVER: Duration = Duration::from_secs(20);
+
+/// A caller who is away for this long in a call no longer keeps the operator who asks for the next one.
+pub const LET_GO: Duration = Duration::from_secs(20);
+
+/// The same for an operator who answers by itself, and asks for nobody.
+pub const LET_GO_BY_ITSELF: Duration = Duration::from_secs(60);
+
+/// Calls a client may list when it resumes: an operator's, with room to spare.
+pub const RESUMED_CALLS: usize = 32;
+
+/// The first pause before a client tries to come back, give or take: most breaks are shorter than a breath.
+pub const RECONNECT_SOONEST: Duration = Duration::from_millis(200);
+
+/// The longest such pause, so that a server that is back is noticed within seconds.
+pub const RECONNECT_LATEST: Duration = Duration::from_secs(2);
+
+/// One try to come back, from dialling to being let in: a try that hangs must not outlast the reason for it.
+pub const RECONNECT_TRY: Duration = Duration::from_secs(3);

@@ -13,11 +13,14 @@ use crate::{
 };
 
 pub use self::{
-    both::{Connected, EndSeen, Ended, HangUp, IsTyping, Joined, Left, Said, Say, Typing},
+    both::{
+        Away, Back, Connected, EndSeen, Ended, HangUp, IsTyping, Joined, Left, Listed, Resume,
+        Resumed, Said, Say, Shown, Typing,
+    },
     caller::{Admitted, Busy, Closed, Join, Place, WaitSeconds},
     handshake::{Error, Goodbye, Hello, Limits, Ping, Pong, Welcome},
     operator::{
-        Answer, Board, Next, Offer, Pause, Ready, SignOff, SignOn, Talk, Waiter, Withdrawn,
+        Answer, Board, Next, Offer, Pause, PutBack, Ready, SignOff, SignOn, Talk, Waiter, Withdrawn,
     },
 };
 
@@ -203,6 +206,8 @@ messages! {
     35 Typing "typing" FromCaller;
     /// The end of the call has been shown.
     36 EndSeen "end_seen" FromCaller;
+    /// Somebody who was let in before comes back.
+    37 Resume "resume" FromCaller;
     /// An operator signs on.
     64 SignOn "sign_on" FromOperator;
     /// The operator takes the oldest waiting call.
@@ -235,12 +240,20 @@ messages! {
     136 Busy "busy" ToCaller;
     /// The line takes no callers.
     137 Closed "closed" ToCaller;
+    /// The connection of the other side ended.
+    138 Away "away" ToCaller;
+    /// The other side has a connection again.
+    139 Back "back" ToCaller;
+    /// The caller or operator is back: its calls.
+    140 Resumed "resumed" ToCaller;
     /// Somebody waits for an answer.
     160 Offer "offer" ToOperator;
     /// What was offered no longer is.
     161 Withdrawn "withdrawn" ToOperator;
     /// The state of the line.
     162 Board "board" ToOperator;
+    /// The operator's call waits again.
+    163 PutBack "put_back" ToOperator;
 }
 
 impl Message {

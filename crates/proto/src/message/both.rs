@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     code::Why,
-    ids::{By, CallId, Nonce, Seq, Side},
+    ids::{By, CallId, Nonce, Seq, Side, Ticket},
     text::{Name, Text},
     time::UnixMillis,
 };
@@ -147,6 +147,81 @@ pub struct Ended {
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[serde(deny_unknown_fields)]
 pub struct IsTyping {
+    /// The call.
+    pub call: CallId,
+    /// Which side.
+    pub from: Side,
+}
+
+/// Somebody who was let in before comes back, on a new connection. The answer is
+/// [`Admitted`](super::Admitted), then [`Resumed`]; or a goodbye, if the ticket stands for nobody (any
+/// more).
+///
+/// An older connection of the same ticket is superseded: it hears a goodbye, and nothing it asks for is
+/// heard any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// The secret it joined or signed on with.
+    pub ticket: Ticket,
+    /// Whether it joined or signed on.
+    pub side: Side,
+    /// What it has shown of its calls; what follows is told again. At most
+    /// [`RESUMED_CALLS`](crate::limits::RESUMED_CALLS); a call that isn't here is told from the start.
+    pub shown: Vec<Shown>,
+}
+
+/// How much of a call has been shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[serde(deny_unknown_fields)]
+pub struct Shown {
+    /// The call.
+    pub call: CallId,
+    /// The last entry shown.
+    pub seq: Seq,
+}
+
+/// The caller or operator is back. What it said in any other call, and doesn't know to be recorded, will
+/// not be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[serde(deny_unknown_fields)]
+pub struct Resumed {
+    /// Its calls: the caller's own, or those the operator is in. The entries it hasn't shown follow.
+    pub calls: Vec<Listed>,
+}
+
+/// A call of somebody who resumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[serde(deny_unknown_fields)]
+pub struct Listed {
+    /// The call. It may be over: its end follows then.
+    pub call: CallId,
+    /// The nonce that the receiver's next [`Say`] must have: every line below it is recorded.
+    pub next_nonce: Nonce,
+    /// The number of its last entry so far; 0 while there is none.
+    pub last: Seq,
+}
+
+/// The connection of the other side ended. Its place or call is kept for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[serde(deny_unknown_fields)]
+pub struct Away {
+    /// The call.
+    pub call: CallId,
+    /// Which side.
+    pub from: Side,
+}
+
+/// The other side has a connection again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[serde(deny_unknown_fields)]
+pub struct Back {
     /// The call.
     pub call: CallId,
     /// Which side.

@@ -44,7 +44,7 @@ pub struct Welcome {
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// The largest `length` of a frame, in bytes, once the client has joined or signed on.
+    /// The largest `length` of a frame, in bytes, once the client is let in.
     pub frame: u32,
     /// The bytes of a text.
     pub text: u32,
@@ -62,7 +62,7 @@ pub struct Goodbye {
     /// After how many seconds another try makes sense.
     #[serde(deserialize_with = "required")]
     pub retry_after_s: Option<u32>,
-    /// Whether the ticket is still good.
+    /// Whether the ticket is still good, as far as the one who parts can tell.
     pub resumable: Resumable,
 }
 

@@ -128,3 +128,12 @@ pub struct Talk {
     /// Since when they talk.
     pub since: UnixMillis,
 }
+
+/// The operator's call waits again, as its caller is away: it is no longer the operator's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[serde(deny_unknown_fields)]
+pub struct PutBack {
+    /// The call.
+    pub call: CallId,
+}

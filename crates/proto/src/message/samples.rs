@@ -2,9 +2,10 @@
 //! held against a second implementation.
 
 use super::{
-    Admitted, Answer, Board, Busy, Closed, Connected, EndSeen, Ended, Error, Goodbye, HangUp,
-    Hello, IsTyping, Join, Joined, Left, Limits, Next, Offer, Pause, Ping, Place, Pong, Ready,
-    Said, Say, SignOff, SignOn, Talk, Typing, WaitSeconds, Waiter, Welcome, Withdrawn,
+    Admitted, Answer, Away, Back, Board, Busy, Closed, Connected, EndSeen, Ended, Error, Goodbye,
+    HangUp, Hello, IsTyping, Join, Joined, Left, Limits, Listed, Next, Offer, Pause, Ping, Place,
+    Pong, PutBack, Ready, Resume, Resumed, Said, Say, Shown, SignOff, SignOn, Talk, Typing,
+    WaitSeconds, Waiter, Welcome, Withdrawn,
 };
 use crate::{
     code::{Code, Why},
@@ -317,7 +318,7 @@ impl Samples for Ended {
     fn samples() -> Vec<Self> {
         vec![
             Self { call: CALL, seq: Seq(13), at: AT, by: By::Caller, why: Why::BYE },
-            Self { call: CALL, seq: Seq(14), at: AT, by: By::Operator, why: Why::LOST },
+            Self { call: CALL, seq: Seq(14), at: AT, by: By::Operator, why: Why::TIMED_OUT },
             Self {
                 call: OTHER_CALL,
                 seq: Seq(2),
@@ -342,7 +343,7 @@ impl Samples for Busy {
     fn samples() -> Vec<Self> {
         vec![
             Self { why: Why::FULL, retry_after_s: 90, wait_s: Some(WaitSeconds(600, 900)) },
-            Self { why: Why(6), retry_after_s: 0, wait_s: None },
+            Self { why: Why(7), retry_after_s: 0, wait_s: None },
         ]
     }
 }
@@ -388,5 +389,57 @@ impl Samples for Board {
                 }],
             },
         ]
+    }
+}
+
+impl Samples for Resume {
+    fn samples() -> Vec<Self> {
+        let shown = |call, seq| Shown { call, seq: Seq(seq) };
+        vec![
+            Self { ticket: ticket(), side: Side::Caller, shown: vec![shown(CALL, 12)] },
+            Self { ticket: ticket(), side: Side::Operator, shown: vec![] },
+            Self {
+                ticket: Ticket([0xff; 32]),
+                side: Side::Operator,
+                shown: (0..limits::RESUMED_CALLS)
+                    .map(|n| shown(CallId([u8::try_from(n).unwrap(); 16]), u32::MAX))
+                    .collect(),
+            },
+        ]
+    }
+}
+
+impl Samples for Resumed {
+    fn samples() -> Vec<Self> {
+        let listed = |call, nonce, last| Listed { call, next_nonce: Nonce(nonce), last: Seq(last) };
+        vec![
+            Self { calls: vec![listed(CALL, 5, 12)] },
+            Self { calls: vec![] },
+            Self { calls: vec![listed(CALL, 1, 0), listed(OTHER_CALL, u32::MAX, u32::MAX)] },
+        ]
+    }
+}
+
+impl Samples for Away {
+    fn samples() -> Vec<Self> {
+        vec![
+            Self { call: CALL, from: Side::Caller },
+            Self { call: OTHER_CALL, from: Side::Operator },
+        ]
+    }
+}
+
+impl Samples for Back {
+    fn samples() -> Vec<Self> {
+        vec![
+            Self { call: CALL, from: Side::Operator },
+            Self { call: OTHER_CALL, from: Side::Caller },
+        ]
+    }
+}
+
+impl Samples for PutBack {
+    fn samples() -> Vec<Self> {
+        vec![Self { call: CALL }]
     }
 }

@@ -1,13 +1,22 @@
-//! The client's end.
+//! The client's end, over as many connections as it takes.
 //!
 //! ```text
-//!            Welcome           Admitted
-//! Greeting ──────────► Asking ──────────► Seated
-//!    └────────────────────┴──────────────────┴──► Over
-//!          a goodbye, silence, bytes that are none
+//!              Welcome           Admitted
+//!   Greeting ──────────► Asking ──────────► Seated
+//!     ▲ └──────┐            │ │                │
+//!     │        │            │ │   a break      │
+//! connected    │            ├─┼────────────────┤
+//!     │        ▼            │ │                │
+//!   Offline ◄──┼────────────┘ │                │
+//!              └──► Over ◄────┴────────────────┘
+//!                         a goodbye for good
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    mem,
+    time::Duration,
+};
 
 use bytes::Bytes;
 
@@ -15,18 +24,19 @@ use crate::{
     code::Code,
     error::{DecodeError, FrameError},
     frame::Frame,
-    ids::{CallId, Nonce, Seq, Side},
+    ids::{CallId, Nonce, Resumable, Seq, Side, Ticket},
     limits,
     message::{
-        EndSeen, Error, Goodbye, HangUp, Hello, Join, Message, Ping, Pong, Ref, Said, Say, SignOn,
-        Typing, Welcome,
+        EndSeen, Error, Goodbye, HangUp, Hello, Join, Message, Ping, Pong, Ref, Resume, Resumed,
+        Said, Say, Shown, SignOn, Typing, Welcome,
     },
+    planted::{self, Bug},
     text::{Agent, Detail, Text},
     time::Moment,
     version,
 };
 
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Unsaid};
 
 /// What a client asks for first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +45,8 @@ pub enum Opening {
     Join(Join),
     /// To answer callers.
     SignOn(SignOn),
+    /// To go on where an earlier process was: on this side, with its ticket.
+    Resume(Side, Ticket),
 }
 
 /// What a client learns.
@@ -45,7 +57,7 @@ pub enum ClientEvent {
     /// Something for the person or program that uses the client: any message to a caller or an
     /// operator, or an `Error`. The reference is the one the request was made with.
     Told(Ref, Message),
-    /// A line will not be said, or isn't known to have been when the connection was lost.
+    /// A line will not be said, or nobody can tell here any more whether it was.
     NotSaid {
         /// The call it was meant for.
         call: CallId,
@@ -53,10 +65,13 @@ pub enum ClientEvent {
         text: Text,
         /// The reference it was given.
         reference: Ref,
-        /// Why; `None` when the connection was lost.
+        /// Why; `None` when it may have been said: it was sent, and its entry can't come any more.
         why: Option<Code>,
     },
-    /// The connection is of no more use. Nothing follows.
+    /// The connection is of no more use, but what was begun on it isn't lost: a new one may be
+    /// [`connected`](ClientSession::connected). Unsaid lines are kept for it.
+    Offline(Lost),
+    /// Nothing follows.
     Over(Lost),
 }
 
@@ -93,6 +108,7 @@ enum Phase {
     Greeting,
     Asking,
     Seated,
+    Offline,
     Over,
 }
 
@@ -107,6 +123,11 @@ struct OpenCall {
 }
 
 impl OpenCall {
+    fn new(next_nonce: Nonce) -> Self {
+        let outbox = Outbox::new(next_nonce);
+        Self { outbox, heard: Seq(0), end: None, hang_up: HangingUp::No }
+    }
+
     /// Whether anything may still be asked for in it.
     fn takes_more(&self) -> bool {
         self.end.is_none() && self.hang_up == HangingUp::No
@@ -119,7 +140,7 @@ enum HangingUp {
     No,
     /// Wanted, behind the lines that are still to be sent.
     Wanted(Ref),
-    Sent,
+    Sent(Ref),
 }
 
 /// What a wire reference was given out for.
@@ -143,17 +164,43 @@ const WAITING: usize = 64;
 /// The bounds of what a server may ask for as keepalive, in milliseconds.
 const KEEPALIVE: (u64, u64) = (1_000, limits::KEEPALIVE.as_secs() * 1_000);
 
-/// The client's side of the protocol on one connection.
+/// Calls remembered whose end was shown: should the answer to it be lost, it is given again.
+const SEEN: usize = limits::RESUMED_CALLS / 2;
+
+/// How long a connection may be heard of after it was begun, though it was given up: a server answers `Resume`
+/// within [`HANDSHAKE`](limits::HANDSHAKE) of accepting the connection, or never, and what it tells this connection
+/// then may be on its way for as long as nothing else is heard.
+const HAUNTED: Duration =
+    Duration::from_secs(2 * limits::HANDSHAKE.as_secs() + limits::SILENCE.as_secs());
+
+/// Connections that an earlier process may have given up just before it was killed.
+const GHOSTS: u32 = 2;
+
+/// The client's side of the protocol, from the first connection to the last.
 #[derive(Debug)]
 pub struct ClientSession {
     phase: Phase,
+    agent: Agent,
     side: Side,
-    opening: Option<Opening>,
+    ticket: Ticket,
+    /// What is asked for first, until it is granted.
+    opening: Option<Message>,
+    /// What was asked for first may have been granted.
+    has_asked: bool,
+    /// It is let in again, and doesn't know yet which of its lines are recorded.
+    resumes: bool,
+    /// Until then, a connection that was given up before it was answered, maybe by an earlier process, may come to be
+    /// heard by the server: it would supersede this one.
+    haunted: Moment,
+    /// How many such connections there may be: each supersedes once. Another process would again and again.
+    ghosts: u32,
     begun: Moment,
     sent: Moment,
     heard: Moment,
     keepalive: u64,
     calls: BTreeMap<CallId, OpenCall>,
+    /// The ends shown last.
+    seen: VecDeque<Shown>,
     asked: VecDeque<(Ref, Asked)>,
     last_ref: u32,
     transmit: VecDeque<Bytes>,
@@ -164,27 +211,58 @@ impl ClientSession {
     /// Begins on a connection made now. `agent` says which program this is.
     #[must_use]
     pub fn new(opening: Opening, agent: Agent, now: Moment) -> Self {
-        let side = match opening {
-            Opening::Join(_) => Side::Caller,
-            Opening::SignOn(_) => Side::Operator,
+        let (side, ticket, opening) = match opening {
+            Opening::Join(join) => (Side::Caller, join.ticket.clone(), Some(join.into())),
+            Opening::SignOn(on) => (Side::Operator, on.ticket.clone(), Some(on.into())),
+            Opening::Resume(side, ticket) => (side, ticket, None),
         };
         let mut session = Self {
-            phase: Phase::Greeting,
+            phase: Phase::Offline,
+            agent,
             side,
-            opening: Some(opening),
+            ticket,
+            opening,
+            has_asked: false,
+            resumes: false,
+            haunted: now + HAUNTED,
+            ghosts: GHOSTS,
             begun: now,
             sent: now,
             heard: now,
             keepalive: KEEPALIVE.1,
             calls: BTreeMap::new(),
+            seen: VecDeque::new(),
             asked: VecDeque::new(),
             last_ref: 0,
             transmit: VecDeque::new(),
             events: VecDeque::new(),
         };
-        let hello = Hello { versions: version::SPOKEN, features: 0, agent };
-        session.push(Ref::NONE, hello.into());
+        session.connected(now);
         session
+    }
+
+    /// Takes in a line that an earlier process with the same ticket was asked to say, in nonce order, before
+    /// anything else happens; it goes with [`Opening::Resume`]. The line is said if it isn't recorded and the
+    /// call goes on.
+    ///
+    /// The nonce has to be the one that [`unsaid_lines`](Self::unsaid_lines) told last.
+    pub fn restore(&mut self, call: CallId, nonce: Nonce, text: Text) {
+        let open = self.calls.entry(call).or_insert_with(|| OpenCall::new(nonce));
+        open.outbox.restore(nonce, text);
+    }
+
+    /// Goes on over a new connection, begun at this moment.
+    ///
+    /// Only after [`ClientEvent::Offline`]; otherwise nothing happens.
+    pub fn connected(&mut self, begun: Moment) {
+        if self.phase != Phase::Offline {
+            return;
+        }
+        self.phase = Phase::Greeting;
+        (self.begun, self.sent, self.heard) = (begun, begun, begun);
+        let agent = self.agent.clone();
+        let hello = Hello { versions: version::SPOKEN, features: 0, agent };
+        self.push(Ref::NONE, hello.into());
     }
 
     /// Takes in a frame.
@@ -192,14 +270,14 @@ impl ClientSession {
         match Message::decode(frame) {
             Ok(message) => self.handle_message(frame.reference, message, now),
             Err(error @ DecodeError::UnknownKind(_)) => self.unknown(error, now),
-            Err(error) => self.over(Lost::NotHelpline(error)),
+            Err(error) => self.lose(Lost::NotHelpline(error)),
         }
     }
 
     /// A newer server may send what this version doesn't know, once it has said `Welcome`.
     fn unknown(&mut self, error: DecodeError, now: Moment) {
         match self.phase {
-            Phase::Greeting => self.over(Lost::NotHelpline(error)),
+            Phase::Greeting => self.lose(Lost::NotHelpline(error)),
             _ => self.heard = now,
         }
     }
@@ -211,16 +289,21 @@ impl ClientSession {
         }
         self.heard = now;
         match (self.phase, message) {
-            (Phase::Over, _) | (_, Message::Pong(_)) => {}
-            (_, Message::Goodbye(goodbye)) => self.over(Lost::Goodbye(goodbye)),
+            (Phase::Offline | Phase::Over, _) | (_, Message::Pong(_)) => {}
+            (_, Message::Goodbye(goodbye)) => self.lose(Lost::Goodbye(goodbye)),
             (_, Message::Ping(_)) if self.transmit.len() >= WAITING => {}
             (_, Message::Ping(_)) => self.push(reference, Pong {}.into()),
             (Phase::Greeting, Message::Welcome(welcome)) => self.welcomed(welcome),
             (Phase::Asking, message @ Message::Admitted(_)) => {
                 self.phase = Phase::Seated;
+                self.resumes = self.opening.take().is_none();
                 self.told(reference, message);
             }
-            (Phase::Asking, message @ (Message::Busy(_) | Message::Closed(_))) => {
+            (Phase::Asking, message @ (Message::Busy(_) | Message::Closed(_)))
+                if self.opening.is_some() =>
+            {
+                // The ticket stands for nobody, so there is nothing to come back to.
+                self.has_asked = false;
                 self.told(reference, message);
             }
             (Phase::Greeting | Phase::Asking, message)
@@ -232,7 +315,7 @@ impl ClientSession {
     }
 
     fn out_of_turn(&mut self, reason: String) {
-        self.over(Lost::NotHelpline(DecodeError::OutOfTurn(reason)));
+        self.lose(Lost::NotHelpline(DecodeError::OutOfTurn(reason)));
     }
 
     fn welcomed(&mut self, welcome: Welcome) {
@@ -242,18 +325,70 @@ impl ClientSession {
         }
         self.keepalive = u64::from(welcome.keepalive_ms).clamp(KEEPALIVE.0, KEEPALIVE.1);
         self.phase = Phase::Asking;
-        let opening = self.opening.take().map(|opening| match opening {
-            Opening::Join(join) => Message::from(join),
-            Opening::SignOn(sign_on) => Message::from(sign_on),
-        });
+        self.has_asked = true;
         self.events.push_back(ClientEvent::Welcomed(welcome));
-        if let Some(opening) = opening {
-            self.push(Ref::NONE, opening);
+        let asks = self.opening.clone().unwrap_or_else(|| self.resume().into());
+        self.push(Ref::NONE, asks);
+    }
+
+    /// Where this client is: what it has handed out it will show.
+    fn resume(&self) -> Resume {
+        let heard = self.calls.iter().map(|(call, open)| Shown { call: *call, seq: open.heard });
+        let shown = heard.filter(|shown| shown.seq > Seq(0)).chain(self.seen.iter().copied());
+        let shown = shown.take(limits::RESUMED_CALLS).collect();
+        Resume { ticket: self.ticket.clone(), side: self.side, shown }
+    }
+
+    /// The server lists this client's calls. What isn't listed is over.
+    fn resumed(&mut self, resumed: &Resumed) -> bool {
+        // It comes once, before anything could have been said.
+        let is_due = self.resumes || (self.calls.is_empty() && self.seen.is_empty());
+        if !is_due {
+            self.out_of_turn("resumed has no place here".into());
+            return false;
+        }
+        self.resumes = false;
+        for listed in &resumed.calls {
+            let call = listed.call;
+            if self.has_seen(call) {
+                self.push(Ref::NONE, EndSeen { call }.into());
+                continue;
+            }
+            if !self.open(call, listed.next_nonce) {
+                return false;
+            }
+            let Some(open) = self.calls.get_mut(&call) else { continue };
+            if listed.last < open.heard {
+                let known = open.heard;
+                self.out_of_turn(format!("it has lost entry {}, which was told", known.0));
+                return false;
+            }
+            open.outbox.resume(listed.next_nonce);
+        }
+        let is_listed = |call: &CallId| resumed.calls.iter().any(|listed| listed.call == *call);
+        let gone: Vec<CallId> =
+            self.calls.keys().filter(|call| !is_listed(call)).copied().collect();
+        for call in gone {
+            self.gone(call, Code::NO_SUCH_CALL);
+        }
+        true
+    }
+
+    /// The call isn't this client's any more, and its end will not come.
+    fn gone(&mut self, call: CallId, why: Code) {
+        self.give_up(call, Some(why));
+        let Some(open) = self.calls.remove(&call) else { return };
+        if let (None, HangingUp::Wanted(theirs) | HangingUp::Sent(theirs)) =
+            (open.end, open.hang_up)
+        {
+            self.fail(theirs, why, "the call is gone already");
         }
     }
 
     fn seated(&mut self, reference: Ref, message: Message) {
         match &message {
+            Message::Resumed(resumed) if !self.resumed(resumed) => return,
+            Message::PutBack(put_back) => self.gone(put_back.call, Code::PUT_BACK),
             Message::Place(place) if !self.open(place.call, place.next_nonce) => return,
             Message::Connected(it) if !self.open(it.call, it.next_nonce) => return,
             Message::Said(said) => {
@@ -281,12 +416,19 @@ impl ClientSession {
                         self.answered(reference);
                         return self.refused(call, nonce, code);
                     }
-                    // Both sides hung up at once: it has what it wanted.
-                    Some(Asked::HangUp(call, _)) if !self.is_open(call) => {
+                    // Both sides hung up at once, or it was heard the first time: it has what it wanted.
+                    Some(Asked::HangUp(call, _))
+                        if code == Code::CALL_ENDED || !self.is_open(call) =>
+                    {
                         self.answered(reference);
                         return;
                     }
-                    Some(Asked::HangUp(..) | Asked::Other(_)) | None => {}
+                    Some(Asked::HangUp(call, _)) => {
+                        if let Some(open) = self.calls.get_mut(&call) {
+                            open.hang_up = HangingUp::No;
+                        }
+                    }
+                    Some(Asked::Other(_)) | None => {}
                 }
             }
             _ => {}
@@ -294,34 +436,41 @@ impl ClientSession {
         self.told(reference, message);
     }
 
-    /// Opens a call that isn't open yet. A server that opens too many is no server.
+    /// Opens a call that isn't open yet, nor shown to its end. A server that opens too many is no server.
     fn open(&mut self, call: CallId, next_nonce: Nonce) -> bool {
+        if self.has_seen(call) {
+            return false;
+        }
         if self.calls.len() >= CALLS && !self.calls.contains_key(&call) {
             self.out_of_turn(format!("it opened more than {CALLS} calls"));
             return false;
         }
-        self.calls.entry(call).or_insert_with(|| OpenCall {
-            outbox: Outbox::new(next_nonce),
-            heard: Seq(0),
-            end: None,
-            hang_up: HangingUp::No,
-        });
+        self.calls.entry(call).or_insert_with(|| OpenCall::new(next_nonce));
         true
     }
 
     /// Whether the entry is the next one of an open call; a repeated one is passed over.
     fn entry(&mut self, call: CallId, seq: Seq) -> bool {
         let Some(open) = self.calls.get_mut(&call) else { return false };
+        if planted::has(Bug::ScreenIgnoresSeq) {
+            open.heard = open.heard.max(seq);
+            return true;
+        }
         if seq <= open.heard {
             return false;
         }
         if open.heard.next() != Some(seq) {
             let last = open.heard;
-            self.over(Lost::Gap(last));
+            self.lose(Lost::Gap(last));
             return false;
         }
         open.heard = seq;
         true
+    }
+
+    /// Whether the end of the call was shown.
+    fn has_seen(&self, call: CallId) -> bool {
+        self.seen.iter().any(|seen| seen.call == call)
     }
 
     /// The reference of the line that this entry is, if this client asked for it.
@@ -333,30 +482,41 @@ impl ClientSession {
             |(_, asked)| !matches!(asked, Asked::Say(call, nonce) if call == &said.call && nonce == &said.nonce),
         );
         let open = self.calls.get_mut(&said.call);
-        open.and_then(|open| open.outbox.said(said.nonce)).unwrap_or_default()
+        match open.and_then(|open| open.outbox.said(said.nonce)) {
+            Some(line) if line.text == said.text => line.reference,
+            // Somebody else on this side was recorded under the number, so this line never can be.
+            Some(line) => {
+                self.not_said(said.call, line, Some(Code::NONCE));
+                Ref::NONE
+            }
+            None => Ref::NONE,
+        }
+    }
+
+    fn not_said(&mut self, call: CallId, line: Unsaid, why: Option<Code>) {
+        let Unsaid { text, reference, .. } = line;
+        self.events.push_back(ClientEvent::NotSaid { call, text, reference, why });
     }
 
     fn refused(&mut self, call: CallId, nonce: Nonce, code: Code) {
         let unsaid = self.calls.get_mut(&call).and_then(|open| open.outbox.remove(nonce));
         if let Some(unsaid) = unsaid {
-            self.events.push_back(ClientEvent::NotSaid {
-                call,
-                text: unsaid.text,
-                reference: unsaid.reference,
-                why: Some(code),
-            });
+            self.not_said(call, unsaid, Some(code));
         }
     }
 
+    /// Gives up the lines of a call that takes no more. Once the end has come, so have all entries; otherwise
+    /// nobody knows what became of what was sent.
     fn give_up(&mut self, call: CallId, why: Option<Code>) {
         let Some(open) = self.calls.get_mut(&call) else { return };
-        for unsaid in open.outbox.give_up() {
-            self.events.push_back(ClientEvent::NotSaid {
-                call,
-                text: unsaid.text,
-                reference: unsaid.reference,
-                why,
-            });
+        let has_ended = open.end.is_some();
+        let [recorded, unsaid] = open.outbox.give_up();
+        for line in recorded {
+            self.not_said(call, line, None);
+        }
+        for line in unsaid {
+            let why = why.filter(|_| has_ended || !line.was_sent);
+            self.not_said(call, line, why);
         }
     }
 
@@ -382,20 +542,26 @@ impl ClientSession {
 
     /// Takes in bytes that are not a frame.
     pub fn handle_garbage(&mut self, error: FrameError) {
-        self.over(Lost::NotHelpline(error.into()));
+        self.lose(Lost::NotHelpline(error.into()));
     }
 
     /// The connection has ended.
     pub fn handle_end(&mut self) {
-        self.over(Lost::Broken);
+        self.lose(Lost::Broken);
     }
 
-    /// Wants a line said. `reference` comes back with what becomes of it.
+    /// No further connection will be tried. Unsaid lines are kept: they may still be
+    /// [`restored`](Self::restore).
+    pub fn stop(&mut self, lost: Lost) {
+        self.end(lost);
+    }
+
+    /// Wants a line said, now or over a later connection. `reference` comes back with what becomes of it.
     ///
     /// # Errors
-    /// The call isn't open here, has ended, or this side hangs up already.
+    /// The call isn't open here, has ended, or this side hangs up already; or nothing follows any more.
     pub fn say(&mut self, call: CallId, text: Text, reference: Ref) -> Result<Nonce, NotOpen> {
-        let open = self.calls.get_mut(&call).filter(|open| open.takes_more()).ok_or(NotOpen)?;
+        let open = self.open_call(call).filter(|open| open.takes_more()).ok_or(NotOpen)?;
         open.outbox.push(text, reference).ok_or(NotOpen)
     }
 
@@ -403,32 +569,38 @@ impl ClientSession {
     /// comes back only with an error. Once is enough: a second time changes nothing.
     ///
     /// # Errors
-    /// The call isn't open here, or has ended.
+    /// The call isn't open here, or has ended; or nothing follows any more.
     pub fn hang_up(&mut self, call: CallId, reference: Ref) -> Result<(), NotOpen> {
-        let open = self.calls.get_mut(&call).filter(|open| open.end.is_none()).ok_or(NotOpen)?;
+        let open = self.open_call(call).filter(|open| open.end.is_none()).ok_or(NotOpen)?;
         if open.hang_up == HangingUp::No {
             open.hang_up = HangingUp::Wanted(reference);
         }
         Ok(())
     }
 
+    fn open_call(&mut self, call: CallId) -> Option<&mut OpenCall> {
+        self.calls.get_mut(&call).filter(|_| self.phase != Phase::Over)
+    }
+
     /// Lets the other side know that somebody types.
     pub fn typing(&mut self, call: CallId) {
         let open = self.calls.get(&call).is_some_and(OpenCall::takes_more);
-        if open && self.transmit.len() < WAITING {
+        if open && self.phase == Phase::Seated && self.transmit.len() < WAITING {
             self.push(Ref::NONE, Typing { call }.into());
         }
     }
 
-    /// Asks for anything else: `Next`, `Answer`, `Ready`, `Pause`, `SignOff`. Before the client is let
-    /// in, the answer is an `Error` from this session.
+    /// Asks for anything else: `Next`, `Answer`, `Ready`, `Pause`, `SignOff`. While the client isn't let
+    /// in, the answer is an `Error` from this session; so it is, as
+    /// [`UNANSWERED`](Code::UNANSWERED) and if it has a reference, when the connection is lost before the answer
+    /// comes. None of these is ever sent twice. [`Over`](ClientEvent::Over) answers whatever is left.
     pub fn request(&mut self, request: Message, reference: Ref) {
         match self.phase {
             Phase::Seated => {}
             Phase::Over => return,
-            Phase::Greeting | Phase::Asking => {
-                let detail = Detail::cut("the server has not let this client in yet");
-                let error = Error { code: Code::OUT_OF_TURN, detail };
+            Phase::Greeting | Phase::Asking | Phase::Offline => {
+                let detail = "there is no connection at the moment";
+                let error = Error { code: Code::OUT_OF_TURN, detail: Detail::cut(detail) };
                 return self.events.push_back(ClientEvent::Told(reference, error.into()));
             }
         }
@@ -440,8 +612,32 @@ impl ClientSession {
     pub fn shown(&mut self, call: CallId, seq: Seq) {
         if self.calls.get(&call).and_then(|open| open.end).is_some_and(|end| seq >= end) {
             self.calls.remove(&call);
-            self.push(Ref::NONE, EndSeen { call }.into());
+            if self.seen.len() == SEEN {
+                self.seen.pop_front();
+            }
+            self.seen.push_back(Shown { call, seq });
+            // Whoever comes back answers the ends that are listed.
+            if self.phase == Phase::Seated && !self.resumes {
+                self.push(Ref::NONE, EndSeen { call }.into());
+            }
         }
+    }
+
+    /// Whether there is nothing to be told to the server any more: no line, no hanging up.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let idle = |open: &OpenCall| {
+            open.outbox.len() == 0 && (open.end.is_some() || open.hang_up == HangingUp::No)
+        };
+        self.calls.values().all(idle)
+    }
+
+    /// The lines that are not known to be recorded, with their calls and nonces, in order. Resuming may change
+    /// the nonces: whoever keeps them for a later process keeps these before anything more is transmitted.
+    pub fn unsaid_lines(&self) -> impl Iterator<Item = (CallId, Nonce, &Text)> {
+        self.calls
+            .iter()
+            .flat_map(|(call, open)| open.outbox.iter().map(|line| (*call, line.nonce, &line.text)))
     }
 
     /// How many lines are not known to be recorded.
@@ -450,21 +646,26 @@ impl ClientSession {
         self.calls.values().map(|open| open.outbox.len()).sum()
     }
 
-    /// How many bytes they have. Past [`limits::UNSAID`] no further input should be read.
+    /// How many bytes they have, and those that are recorded but whose entries are still to come. Past
+    /// [`limits::UNSAID`] no further input should be read.
     #[must_use]
     pub fn unsaid_bytes(&self) -> usize {
         self.calls.values().map(|open| open.outbox.bytes()).sum()
     }
 
+    /// Nothing is read at the moment, for a reason of this end's own: what the server may have sent by now
+    /// can't be known, so its silence counts from anew.
+    pub fn not_reading(&mut self, now: Moment) {
+        if self.phase == Phase::Seated {
+            self.heard = now;
+        }
+    }
+
     /// Acts on whatever deadline has passed.
     pub fn handle_timeout(&mut self, now: Moment) {
-        match self.phase {
-            Phase::Over => {}
-            Phase::Greeting | Phase::Asking if now >= self.begun + limits::HANDSHAKE => {
-                self.over(Lost::NoAnswer);
-            }
-            Phase::Seated if now >= self.heard + limits::SILENCE => self.over(Lost::Silent),
-            _ if now.0 >= self.sent.0.saturating_add(self.keepalive) => {
+        match self.deadline() {
+            Some((at, lost)) if now >= at => self.lose(lost),
+            _ if self.ping_at().is_some_and(|at| now >= at) => {
                 self.push(Ref::NONE, Ping {}.into());
                 self.sent = now;
             }
@@ -475,12 +676,27 @@ impl ClientSession {
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Moment> {
-        let dead = match self.phase {
-            Phase::Over => return None,
-            Phase::Greeting | Phase::Asking => self.begun + limits::HANDSHAKE,
-            Phase::Seated => self.heard + limits::SILENCE,
-        };
-        Some(dead.min(Moment(self.sent.0.saturating_add(self.keepalive))))
+        let (dead, _) = self.deadline()?;
+        Some(self.ping_at().map_or(dead, |at| at.min(dead)))
+    }
+
+    /// When the connection counts as lost.
+    fn deadline(&self) -> Option<(Moment, Lost)> {
+        match self.phase {
+            Phase::Offline | Phase::Over => None,
+            Phase::Seated if !self.resumes => Some((self.heard + limits::SILENCE, Lost::Silent)),
+            // Whoever has been let in before tries again soon.
+            _ if self.opening.is_none() => {
+                Some((self.begun + limits::RECONNECT_TRY, Lost::NoAnswer))
+            }
+            _ => Some((self.begun + limits::HANDSHAKE, Lost::NoAnswer)),
+        }
+    }
+
+    /// When the server has to be shown that somebody is there. Hello comes before anything else.
+    fn ping_at(&self) -> Option<Moment> {
+        matches!(self.phase, Phase::Asking | Phase::Seated)
+            .then(|| Moment(self.sent.0.saturating_add(self.keepalive)))
     }
 
     /// The next frame to send.
@@ -494,6 +710,9 @@ impl ClientSession {
     }
 
     fn next_say(&mut self) -> Option<Bytes> {
+        if self.phase != Phase::Seated || self.resumes {
+            return None;
+        }
         let (call, say) = self.calls.iter_mut().find_map(|(call, open)| {
             let unsaid = open.outbox.send()?;
             Some((*call, Say { call: *call, nonce: unsaid.nonce, text: unsaid.text.clone() }))
@@ -503,12 +722,15 @@ impl ClientSession {
     }
 
     fn next_hang_up(&mut self) -> Option<Bytes> {
+        if self.phase != Phase::Seated || self.resumes {
+            return None;
+        }
         let (call, reference) = self.calls.iter_mut().find_map(|(call, open)| {
             let HangingUp::Wanted(reference) = open.hang_up else { return None };
             if open.end.is_some() || !open.outbox.all_sent() {
                 return None;
             }
-            open.hang_up = HangingUp::Sent;
+            open.hang_up = HangingUp::Sent(reference);
             Some((*call, reference))
         })?;
         let reference = self.ask(Asked::HangUp(call, reference));
@@ -537,16 +759,72 @@ impl ClientSession {
         Ref(self.last_ref)
     }
 
-    fn over(&mut self, lost: Lost) {
+    /// This connection is of no more use.
+    fn lose(&mut self, lost: Lost) {
+        if matches!(self.phase, Phase::Offline | Phase::Over) {
+            return;
+        }
+        let may_come_back = match &lost {
+            // That was no other process, but a connection which this one had given up.
+            Lost::Goodbye(goodbye) if goodbye.code == Code::SUPERSEDED => {
+                self.heard < self.haunted && self.ghosts > 0
+            }
+            // Below 100 what this client sent is what the server found fault with: it would again.
+            Lost::Goodbye(goodbye) => goodbye.resumable == Resumable::Yes && goodbye.code.0 >= 100,
+            // Somebody else may answer for a while, in a hotel's network for example.
+            Lost::NotHelpline(_) => self.opening.is_none(),
+            Lost::NoAnswer | Lost::Silent | Lost::Broken | Lost::Gap(_) => true,
+        };
+        if !may_come_back || !(self.has_asked || self.opening.is_none()) {
+            let calls: Vec<CallId> = self.calls.keys().copied().collect();
+            let why = match &lost {
+                Lost::Goodbye(goodbye) => Some(goodbye.code),
+                _ => None,
+            };
+            for call in calls {
+                self.give_up(call, why);
+            }
+            self.calls.clear();
+            return self.end(lost);
+        }
+        if self.phase == Phase::Asking {
+            self.haunted = self.begun + HAUNTED;
+            self.ghosts = self.ghosts.saturating_add(1);
+        }
+        if let Lost::Goodbye(goodbye) = &lost
+            && goodbye.code == Code::SUPERSEDED
+        {
+            self.ghosts = self.ghosts.saturating_sub(1);
+        }
+        self.phase = Phase::Offline;
+        self.transmit.clear();
+        for (_, asked) in mem::take(&mut self.asked) {
+            if let Asked::Other(theirs) = asked {
+                self.fail(theirs, Code::UNANSWERED, "the connection broke before the answer came");
+            }
+        }
+        for open in self.calls.values_mut() {
+            open.outbox.offline();
+            if let HangingUp::Sent(reference) = open.hang_up {
+                open.hang_up = HangingUp::Wanted(reference);
+            }
+        }
+        self.events.push_back(ClientEvent::Offline(lost));
+    }
+
+    /// Answers a request by itself, if that has a reference.
+    fn fail(&mut self, theirs: Ref, code: Code, detail: &str) {
+        if theirs != Ref::NONE {
+            let error = Error { code, detail: Detail::cut(detail) };
+            self.events.push_back(ClientEvent::Told(theirs, error.into()));
+        }
+    }
+
+    fn end(&mut self, lost: Lost) {
         if self.phase == Phase::Over {
             return;
         }
         self.phase = Phase::Over;
-        let calls: Vec<CallId> = self.calls.keys().copied().collect();
-        for call in calls {
-            self.give_up(call, None);
-        }
-        self.calls.clear();
         self.asked.clear();
         self.transmit.clear();
         self.events.push_back(ClientEvent::Over(lost));

@@ -1,10 +1,10 @@
 //! The server's end.
 //!
 //! ```text
-//!            Hello            Join, SignOn            Admitted
-//! Strange ──────────► Welcomed ──────────► Asked ────────────────► Seated
-//!    │                   │                   │ Busy, Closed           │
-//!    └───────────────────┴───────────────────┴────────────────────────┴──► Closing
+//!            Hello        Join, SignOn, Resume         Admitted
+//! Strange ──────────► Welcomed ──────────────► Asked ────────────────► Seated
+//!    │                   │                       │ Busy, Closed           │
+//!    └───────────────────┴───────────────────────┴────────────────────────┴──► Closing
 //!                         a Goodbye, either way, at any time
 //! ```
 
@@ -16,11 +16,11 @@ use crate::{
     code::Code,
     error::{DecodeError, FrameError},
     frame::Frame,
-    ids::Resumable,
+    ids::{Resumable, Side},
     limits,
     message::{
         Admitted, Answer, Busy, Closed, Direction, EndSeen, Error, Goodbye, HangUp, Hello, Join,
-        Limits, Message, Pong, Ref, Say, SignOn, Typing, Welcome,
+        Limits, Message, Pong, Ref, Resume, Say, SignOn, Typing, Welcome,
     },
     text::Detail,
     time::Moment,
@@ -59,6 +59,8 @@ pub enum ServerEvent {
     Join(Ref, Join),
     /// An operator wants to answer.
     SignOn(Ref, SignOn),
+    /// A caller or an operator comes back.
+    Resume(Ref, Resume),
     /// Either side wants something said.
     Say(Ref, Say),
     /// Either side hangs up.
@@ -187,9 +189,24 @@ impl ServerSession {
                 self.phase = Phase::Asked(Role::Operator);
                 self.events.push_back(ServerEvent::SignOn(reference, sign_on));
             }
+            (Phase::Welcomed, Message::Resume(resume)) => {
+                if resume.shown.len() > limits::RESUMED_CALLS {
+                    let most = limits::RESUMED_CALLS;
+                    let detail = format!("at most {most} calls can be resumed at once");
+                    return self.close(Code::BAD_BODY, &detail);
+                }
+                self.phase = Phase::Asked(match resume.side {
+                    Side::Caller => Role::Caller,
+                    Side::Operator => Role::Operator,
+                });
+                self.events.push_back(ServerEvent::Resume(reference, resume));
+            }
             (Phase::Seated(role), message) => self.request(role, reference, message, now),
             (Phase::Strange | Phase::Welcomed | Phase::Asked(_), _) => {
-                self.close(Code::OUT_OF_TURN, "Hello comes first, then Join or SignOn, once");
+                self.close(
+                    Code::OUT_OF_TURN,
+                    "Hello comes first, then Join, SignOn or Resume, once",
+                );
             }
         }
     }
@@ -358,7 +375,7 @@ impl ServerSession {
             _ => (
                 self.accepted + limits::HANDSHAKE,
                 Code::TOO_LATE,
-                "joining or signing on takes at most 10 s",
+                "joining, signing on or resuming takes at most 10 s",
             ),
         };
         let frame = self.frame_begun.map(|begun| {
@@ -382,17 +399,15 @@ impl ServerSession {
         self.events.pop_front()
     }
 
-    /// Parts from the peer, for good.
+    /// Parts from the peer, which may come back on another connection. Of a stranger no ticket is known: if it
+    /// has one, that isn't to suffer from when the server stops or how slow a network is.
     pub fn close(&mut self, code: Code, detail: &str) {
-        if self.phase == Phase::Closing {
-            return;
-        }
-        let goodbye = Goodbye {
-            code,
-            detail: Detail::cut(detail),
-            retry_after_s: None,
-            resumable: Resumable::No,
+        let resumable = match self.phase {
+            Phase::Closing => return,
+            Phase::Strange | Phase::Welcomed if code.0 < 100 => Resumable::No,
+            _ => Resumable::Yes,
         };
+        let goodbye = Goodbye { code, detail: Detail::cut(detail), retry_after_s: None, resumable };
         self.push(Ref::NONE, goodbye.into());
         self.phase = Phase::Closing;
     }

@@ -7,10 +7,10 @@ use crate::{
     ids::{Answering, By, CallId, Nonce, Resumable, Seq, Side, Ticket},
     limits,
     message::{
-        Admitted, Answer, Board, Busy, Closed, Connected, EndSeen, Ended, Error, Goodbye, HangUp,
-        Hello, IsTyping, Join, Joined, KINDS, Left, Limits, Message, Next, Offer, Pause, Ping,
-        Place, Pong, Ready, Said, Say, SignOff, SignOn, Talk, Typing, WaitSeconds, Waiter, Welcome,
-        Withdrawn,
+        Admitted, Answer, Away, Back, Board, Busy, Closed, Connected, EndSeen, Ended, Error,
+        Goodbye, HangUp, Hello, IsTyping, Join, Joined, KINDS, Left, Limits, Listed, Message, Next,
+        Offer, Pause, Ping, Place, Pong, PutBack, Ready, Resume, Resumed, Said, Say, Shown,
+        SignOff, SignOn, Talk, Typing, WaitSeconds, Waiter, Welcome, Withdrawn,
     },
     text::{Agent, Detail, LineName, Name, Secret, Text},
     time::UnixMillis,
@@ -126,6 +126,12 @@ pub(super) fn by_kind() -> Vec<BoxedStrategy<Message>> {
         operator,
         since,
     });
+    let shown = (call(), seq()).prop_map(|(call, seq)| Shown { call, seq });
+    let listed = (call(), nonce(), seq()).prop_map(|(call, next_nonce, last)| Listed {
+        call,
+        next_nonce,
+        last,
+    });
     vec![
         of!(Hello { versions: versions, features: any::<u32>(), agent: agent() }),
         of!(Welcome {
@@ -153,6 +159,7 @@ pub(super) fn by_kind() -> Vec<BoxedStrategy<Message>> {
         of!(HangUp { call: call() }),
         of!(Typing { call: call() }),
         of!(EndSeen { call: call() }),
+        of!(Resume { ticket: ticket(), side: side(), shown: vec(shown, 0..4) }),
         of!(SignOn {
             ticket: ticket(),
             name: name(),
@@ -188,9 +195,13 @@ pub(super) fn by_kind() -> Vec<BoxedStrategy<Message>> {
         of!(IsTyping { call: call(), from: side() }),
         of!(Busy { why: why(), retry_after_s: any::<u32>(), wait_s: wait_s() }),
         of!(Closed { why: why(), retry_after_s: any::<Option<u32>>(), wait_s: wait_s() }),
+        of!(Away { call: call(), from: side() }),
+        of!(Back { call: call(), from: side() }),
+        of!(Resumed { calls: vec(listed, 0..4) }),
         of!(Offer { call: call(), name: name(), waiting: any::<u32>() }),
         of!(Withdrawn { call: call(), name: name(), waiting: any::<u32>() }),
         of!(Board { waiting: any::<u32>(), first: vec(first, 0..4), talking: vec(talking, 0..4) }),
+        of!(PutBack { call: call() }),
     ]
 }
 

@@ -122,6 +122,16 @@ mirrors! {
         answering: Answering = |it| answering(*it),
         token: Option<String> = |it| it.as_ref().map(|secret| secret.as_str().into()),
     }
+    Resume {
+        ticket: [u8; 32] = |it| it.0,
+        side: Side = |it| side(*it),
+        shown: Vec<([u8; 16], u32)> = |it| it.iter().map(|it| (it.call.0, it.seq.0)).collect(),
+    }
+    Resumed {
+        calls: Vec<([u8; 16], u32, u32)> = |it| {
+            it.iter().map(|it| (it.call.0, it.next_nonce.0, it.last.0)).collect()
+        },
+    }
     Say {
         call: [u8; 16] = |it| it.0,
         nonce: u32 = |it| it.0,

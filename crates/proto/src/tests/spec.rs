@@ -157,7 +157,7 @@ fn messages(of: Direction) -> String {
 
 fn parts() -> String {
     let mut out = String::new();
-    for name in ["Versions", "Limits", "Waiter", "Talk"] {
+    for name in ["Versions", "Limits", "Waiter", "Talk", "Shown", "Listed"] {
         let (doc, fields) = fields(name);
         writeln!(out, "#### `{}`\n\n{doc}\n\n{fields}", snake(name)).unwrap();
     }
@@ -200,7 +200,9 @@ fn numbers() -> String {
     let values = values! {
         TEXT NAME DETAIL AGENT SECRET FRAME_BEFORE FRAME JSON HANDSHAKE REST_OF_FRAME KEEPALIVE
         SILENCE OUTBOX NO_PROGRESS LINGER END_SEEN UNANSWERED UNSAID SAYS_A_SECOND SAYS_AT_ONCE
-        TYPING_EVERY BOARD_FIRST BOARD_TALKING BOARD_EVERY PAGE
+        TYPING_EVERY BOARD_FIRST BOARD_TALKING BOARD_EVERY PAGE WAITING_GRACE CALL_GRACE
+        OPERATOR_GRACE PASSED_OVER LET_GO LET_GO_BY_ITSELF RESUMED_CALLS RECONNECT_SOONEST
+        RECONNECT_LATEST RECONNECT_TRY
     };
     let items = documented(&source("limits.rs"));
     let named = |item: &&Item, name: &str| item.line.starts_with(&format!("pub const {name}:"));
@@ -231,8 +233,11 @@ impl Value for u32 {
 
 impl Value for std::time::Duration {
     fn shown(&self) -> String {
-        assert_eq!(self.subsec_nanos(), 0);
-        format!("{} s", self.as_secs())
+        match (self.as_secs(), self.subsec_millis()) {
+            (0, millis) => format!("{millis} ms"),
+            (seconds, 0) => format!("{seconds} s"),
+            _ => panic!("{self:?}"),
+        }
     }
 }
 

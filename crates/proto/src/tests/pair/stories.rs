@@ -9,8 +9,8 @@ use crate::{
     ids::{CallId, Nonce, Seq, Side, Ticket},
     limits,
     message::{
-        Board, Connected, EndSeen, Ended, Error, HangUp, Hello, IsTyping, Join, Message, Next,
-        Ping, Place, Pong, Ref, Say, SignOff, Typing, Welcome,
+        Away, Board, Connected, EndSeen, Ended, Error, HangUp, Hello, IsTyping, Join, Message,
+        Next, Ping, Place, Pong, Ref, Say, SignOff, Typing, Welcome,
         samples::{name, text},
     },
     session::{
@@ -24,7 +24,7 @@ use crate::{
 
 use super::world::{Reads, World, drain, entry, first, parting, seated};
 
-fn kinds(world: &World, end: usize) -> Vec<&'static str> {
+pub(super) fn kinds(world: &World, end: usize) -> Vec<&'static str> {
     world.ends[end].told().map(|(_, message)| message.kind().name).collect()
 }
 
@@ -39,8 +39,8 @@ fn a_caller_is_welcomed_and_placed() {
     world.pass(1);
     assert!(matches!(world.ends[caller].events[0], ClientEvent::Welcomed(_)));
     assert_eq!(kinds(&world, caller), ["admitted", "place", "joined"]);
-    assert_eq!(world.ends[caller].server.role(), Some(Role::Caller));
-    assert_eq!(world.ends[caller].server.frame_limit(), limits::FRAME);
+    assert_eq!(world.conn(caller).server.role(), Some(Role::Caller));
+    assert_eq!(world.conn(caller).server.frame_limit(), limits::FRAME);
     let sent: Vec<u16> = world.ends[caller].sent.iter().map(|(_, kind)| *kind).collect();
     assert_eq!(sent, [Hello::NUMBER, Join::NUMBER], "a round trip each, and nothing else");
 }
@@ -150,8 +150,8 @@ fn the_transcript_is_the_same_however_it_is_cut() {
     let transcripts = ways.map(|reads| {
         let (mut world, caller, operator) = World::connected();
         for end in [caller, operator] {
-            world.ends[end].up.reads = reads;
-            world.ends[end].down.reads = reads;
+            world.conn(end).up.reads = reads;
+            world.conn(end).down.reads = reads;
         }
         for at in 0..20 {
             world.say(caller, &format!("caller's {at}\n"), at);
@@ -217,30 +217,33 @@ fn a_pong_carries_the_ping_s_reference() {
 }
 
 #[test]
-fn a_client_that_hears_nothing_for_45_seconds_gives_up() {
+fn a_client_that_hears_nothing_for_45_seconds_lets_go_of_the_connection() {
     let (mut world, caller, _) = World::connected();
     world.say(caller, "anyone?", 5);
     world.pass(1);
-    world.ends[caller].down.dead = true;
+    world.conn(caller).down.dead = true;
     world.say(caller, "hello?", 6);
     world.pass_ms(43_000);
-    assert!(!world.ends[caller].is_over());
+    assert_eq!(world.ends[caller].offline(), [] as [&Lost; 0]);
     world.pass(3);
-    assert_eq!(world.ends[caller].lost(), Some(&Lost::Silent));
-    assert_eq!(world.ends[caller].not_said(), [("hello?".into(), Ref(6), None)]);
+    assert_eq!(world.ends[caller].offline(), [&Lost::Silent]);
     assert!(world.ends[caller].client.poll_timeout().is_none());
+    assert_eq!(world.ends[caller].client.unsaid(), 1, "the line is kept");
+    assert_eq!(world.ends[caller].not_said(), []);
 }
 
 #[test]
 fn a_server_that_hears_nothing_for_45_seconds_parts() {
     let (mut world, caller, operator) = World::connected();
-    world.ends[caller].up.dead = true;
+    world.conn(caller).up.dead = true;
     world.pass(43);
-    assert!(!world.ends[caller].is_over());
+    assert_eq!(world.ends[caller].goodbye(), None);
     world.pass(3);
     assert_eq!(world.ends[caller].goodbye(), Some(Code::SILENT));
-    let Some(Message::Ended(ended)) = world.ends[operator].entries().pop() else { panic!() };
-    assert_eq!(ended.why, Why::LOST, "the other side is told");
+    assert!(!world.ends[caller].is_over(), "it may come back");
+    let call = world.calls[0].id;
+    let told = world.ends[operator].told().last().unwrap().1.clone();
+    assert_eq!(told, Away { call, from: Side::Caller }.into(), "the other side is told");
 
     let mut server = seated(Role::Operator);
     assert_eq!(server.poll_timeout(), Some(secs(45)));
@@ -270,8 +273,8 @@ fn whoever_is_not_let_in_within_ten_seconds_is_sent_away() {
 fn a_client_waits_ten_seconds_for_an_answer() {
     let mut world = World::new();
     let caller = world.caller();
-    world.ends[caller].up.dead = true;
-    world.ends[caller].down.dead = true;
+    world.conn(caller).up.dead = true;
+    world.conn(caller).down.dead = true;
     world.pass_ms(9_999);
     assert!(!world.ends[caller].is_over());
     world.pass_ms(1);
@@ -283,10 +286,10 @@ fn a_frame_once_begun_takes_at_most_ten_seconds() {
     let (mut world, caller, _) = World::connected();
     let now = world.now;
     let bytes = first("hang_up").0;
-    world.ends[caller].up.write(&bytes[..bytes.len() - 1], now);
+    world.conn(caller).up.write(&bytes[..bytes.len() - 1], now);
     for _ in 0..9 {
         world.pass(1);
-        assert!(!world.ends[caller].server.is_closing());
+        assert!(!world.conn(caller).server.is_closing());
     }
     world.pass(2);
     assert_eq!(world.ends[caller].goodbye(), Some(Code::TOO_LATE));
@@ -298,7 +301,7 @@ fn a_byte_now_and_then_buys_no_time() {
     let bytes = first("hang_up").0;
     for byte in &bytes[..12] {
         let now = world.now;
-        world.ends[caller].up.write(&[*byte], now);
+        world.conn(caller).up.write(&[*byte], now);
         world.pass(1);
     }
     assert_eq!(world.ends[caller].goodbye(), Some(Code::TOO_LATE));
@@ -307,15 +310,16 @@ fn a_byte_now_and_then_buys_no_time() {
 #[test]
 fn a_peer_that_takes_nothing_for_ten_seconds_is_cut() {
     let (mut world, caller, operator) = World::connected();
-    world.ends[operator].down.full = true;
+    world.conn(operator).down.full = true;
     world.say(caller, "do you read me?", 1);
     world.pass(9);
-    assert!(!world.ends[operator].server.is_closing());
-    assert!(world.ends[operator].server.waiting() > 0);
+    assert!(!world.conn(operator).server.is_closing());
+    assert!(world.conn(operator).server.waiting() > 0);
     world.pass(2);
-    assert_eq!(parting(&mut world.ends[operator].server), Some(Code::TOO_SLOW));
-    let Some(Message::Ended(ended)) = world.ends[caller].entries().pop() else { panic!() };
-    assert_eq!(ended.why, Why::LOST);
+    assert_eq!(parting(&mut world.conn(operator).server), Some(Code::TOO_SLOW));
+    let call = world.calls[0].id;
+    let told = world.ends[caller].told().last().unwrap().1.clone();
+    assert_eq!(told, Away { call, from: Side::Operator }.into());
 }
 
 #[test]
@@ -523,32 +527,9 @@ fn what_is_unsaid_when_the_other_side_hangs_up_is_told() {
 }
 
 #[test]
-fn what_is_unsaid_when_the_connection_breaks_is_told() {
-    let (mut world, caller, _) = World::connected();
-    world.say(caller, "on its way", 1);
-    world.pass_ms(5);
-    world.say(caller, "hardly begun", 2);
-    world.cut(caller);
-    world.pass(1);
-    assert_eq!(
-        world.ends[caller].not_said(),
-        [("on its way".into(), Ref(1), None), ("hardly begun".into(), Ref(2), None)]
-    );
-    assert_eq!(world.ends[caller].lost(), Some(&Lost::Broken));
-    let call = world.ends[caller].call();
-    let client = &mut world.ends[caller].client;
-    assert_eq!(client.say(call, text("nobody listens"), Ref(3)), Err(NotOpen));
-    assert_eq!(client.hang_up(call, Ref(3)), Err(NotOpen));
-    client.typing(call);
-    client.request(Next {}.into(), Ref(4));
-    assert_eq!((client.poll_transmit(Moment(0)), client.poll_event()), (None, None));
-    assert_eq!((client.unsaid(), client.unsaid_bytes()), (0, 0));
-}
-
-#[test]
 fn a_flood_is_slowed_down_and_nothing_of_it_is_lost() {
     let (mut world, caller, operator) = World::connected();
-    world.ends[caller].up.reads = Reads::Together;
+    world.conn(caller).up.reads = Reads::Together;
     for at in 0..250 {
         world.say(caller, &format!("line {at}"), at);
     }
@@ -625,7 +606,7 @@ fn typing_is_passed_on_once_a_second() {
 }
 
 #[test]
-fn a_gap_in_the_entries_ends_the_client() {
+fn a_gap_in_the_entries_ends_the_connection() {
     let mut client = client_in_call(Nonce(1));
     let Message::Said(said) = first("said").1 else { panic!() };
     let said = |seq| {
@@ -636,10 +617,10 @@ fn a_gap_in_the_entries_ends_the_client() {
     client.handle_message(Ref::NONE, said(1).into(), Moment(1));
     assert!(matches!(client.poll_event(), Some(ClientEvent::Told(Ref::NONE, Message::Said(_)))));
     client.handle_message(Ref::NONE, said(3).into(), Moment(1));
-    assert!(matches!(client.poll_event(), Some(ClientEvent::NotSaid { why: None, .. })));
-    assert_eq!(client.poll_event(), Some(ClientEvent::Over(Lost::Gap(Seq(1)))));
+    assert_eq!(client.poll_event(), Some(ClientEvent::Offline(Lost::Gap(Seq(1)))));
     client.handle_message(Ref::NONE, said(2).into(), Moment(1));
     assert_eq!(client.poll_event(), None);
+    assert_eq!(client.unsaid(), 1, "what is unsaid is kept");
 }
 
 #[test]
@@ -710,7 +691,7 @@ fn a_goodbye_from_either_end_is_the_end() {
     world.ends[operator].client.request(SignOff {}.into(), Ref(5));
     world.pass(1);
     assert_eq!(world.ends[operator].goodbye(), Some(Code::DONE));
-    assert!(world.calls[0].ended);
+    assert!(world.ends[operator].is_over());
 
     let mut server = seated(Role::Caller);
     server.handle_message(Ref::NONE, first("goodbye").1, Moment(1));
@@ -755,7 +736,7 @@ fn a_server_cannot_open_calls_without_end() {
     }
     let events: Vec<ClientEvent> = std::iter::from_fn(|| client.poll_event()).collect();
     assert!(events.len() < 100);
-    assert!(matches!(events.last(), Some(ClientEvent::Over(Lost::NotHelpline(_)))));
+    assert!(matches!(events.last(), Some(ClientEvent::Offline(Lost::NotHelpline(_)))));
 }
 
 #[test]
@@ -788,7 +769,7 @@ fn what_answers_in_another_language_is_no_helpline() {
 }
 
 #[test]
-fn a_call_that_ends_while_waiting_is_abandoned_or_lost() {
+fn a_call_may_end_while_it_waits() {
     let mut world = World::new();
     let caller = world.caller();
     world.pass(1);
@@ -802,12 +783,12 @@ fn a_call_that_ends_while_waiting_is_abandoned_or_lost() {
     ));
 }
 
-fn fresh_client() -> ClientSession {
+pub(super) fn fresh_client() -> ClientSession {
     let join = Join { ticket: Ticket([1; 32]), line: None, name: name("Wei"), invite: None };
     ClientSession::new(Opening::Join(join), Agent::new("pair").unwrap(), Moment(0))
 }
 
-fn welcomed() -> ServerSession {
+pub(super) fn welcomed() -> ServerSession {
     let mut server = ServerSession::new(Settings::default(), Moment(0));
     server.handle_message(Ref::NONE, first("hello").1, Moment(0));
     assert!(matches!(drain(&mut server).as_slice(), [(Ref::NONE, Message::Welcome(_))]));
@@ -815,7 +796,7 @@ fn welcomed() -> ServerSession {
 }
 
 /// A caller's client in the call `[1; 16]`, everything so far drained.
-fn client_in_call(next_nonce: Nonce) -> ClientSession {
+pub(super) fn client_in_call(next_nonce: Nonce) -> ClientSession {
     let mut client = fresh_client();
     client.handle_message(Ref::NONE, first("welcome").1, Moment(0));
     client.handle_message(Ref::NONE, first("admitted").1, Moment(0));
@@ -826,7 +807,7 @@ fn client_in_call(next_nonce: Nonce) -> ClientSession {
     client
 }
 
-fn sent(client: &mut ClientSession, now: Moment) -> Vec<(Ref, Message)> {
+pub(super) fn sent(client: &mut ClientSession, now: Moment) -> Vec<(Ref, Message)> {
     let frames = std::iter::from_fn(|| client.poll_transmit(now));
     let messages = frames.map(|bytes| {
         let frame = crate::frame::split(&bytes, limits::FRAME).unwrap().unwrap();
