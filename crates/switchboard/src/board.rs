@@ -8,7 +8,7 @@ pub(crate) struct Rhythm {
     /// Rises with every change to what a board shows.
     changes: u64,
     /// The changes that had been told at the last telling, and when that was.
-    told: Option<(u64, Moment)>,
+    told: (u64, Moment),
 }
 
 impl Rhythm {
@@ -24,14 +24,12 @@ impl Rhythm {
 
     /// From when on there is a changed board to be told; `None` while everybody knows it.
     pub(crate) fn due(&self) -> Option<Moment> {
-        match self.told {
-            Some((changes, at)) => (changes != self.changes).then(|| at + limits::BOARD_EVERY),
-            None => Some(Moment::default()),
-        }
+        let (changes, at) = self.told;
+        (changes != self.changes).then(|| at + limits::BOARD_EVERY)
     }
 
     /// Takes note that everybody knows the board as it is.
     pub(crate) fn told(&mut self, now: Moment) {
-        self.told = Some((self.changes, now));
+        self.told = (self.changes, now);
     }
 }

@@ -3,12 +3,15 @@
 use std::mem;
 
 use helpline_proto::{
-    ids::{Nonce, Seq, Side},
+    ids::{CallId, Nonce, Seq, Side},
+    planted::{Bug, has},
     text::{Name, Text},
     time::{Moment, UnixMillis},
 };
 
-use crate::{Entry, Hearers, Item, Now, OperatorId, QueueNumber, Refusal};
+use crate::{
+    Entry, Hearers, Item, KeptCall, KeptState, OperatorId, QueueNumber, Refusal, TicketHash,
+};
 
 /// Entries that a full call still has room for: those who join and leave it, and its end.
 const LAST_ENTRIES: u32 = 16;
@@ -19,19 +22,23 @@ const LAST_ENTRIES: u32 = 16;
 ///  joins            is answered
 /// ───────► Waiting ─────────────► Connected
 ///           │   ▲                  │     │
-///           │   └──── put back ────┘     │ bye, lost, stopping
+///           │   └──── put back ────┘     │ bye, away for too long
 ///           │                            ▼
-///           └── abandoned, lost, ────► Ended ───► forgotten, when all
-///               stopping                          who were told are done
+///           └──── abandoned, away ───► Ended ───► forgotten, when both sides
+///                 for too long                    have seen it or are given up
 /// ```
 #[derive(Debug)]
 pub(crate) struct Call {
+    pub(crate) ticket: TicketHash,
     pub(crate) name: Name,
     /// Its place in the order, for ever.
     pub(crate) number: QueueNumber,
     /// When it was admitted.
     pub(crate) since: UnixMillis,
+    /// Since when its caller has been away.
+    pub(crate) away: Option<Moment>,
     state: State,
+    answered: bool,
     last_seq: Seq,
     caller_next: Nonce,
     operator_next: Nonce,
@@ -54,33 +61,94 @@ pub(crate) struct Answer {
     pub(crate) operator: OperatorId,
     /// Rises with every answer on the line.
     pub(crate) order: u64,
-    pub(crate) now: Now,
+    /// For people.
+    pub(crate) at: UnixMillis,
+    /// For the length of the talk; unknown if that began before the line was restored.
+    pub(crate) moment: Option<Moment>,
 }
 
-/// Who still has to see the end of a call, and until when.
+/// Who still has to see the end of a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unseen {
     pub(crate) caller: bool,
     pub(crate) operator: Option<OperatorId>,
-    pub(crate) until: Moment,
 }
 
 impl Call {
     /// A call that has just been admitted: it waits, and nothing is in its transcript.
-    pub(crate) fn new(name: Name, number: QueueNumber, since: UnixMillis) -> Self {
+    pub(crate) fn new(
+        ticket: TicketHash,
+        name: Name,
+        number: QueueNumber,
+        since: UnixMillis,
+    ) -> Self {
         Self {
+            ticket,
             name,
             number,
             since,
+            away: None,
             state: State::Waiting,
+            answered: false,
             last_seq: Seq(0),
             caller_next: Nonce::FIRST,
             operator_next: Nonce::FIRST,
         }
     }
 
+    /// A call as it was kept; if it is connected, this is the order of its answer.
+    pub(crate) fn restored(kept: &KeptCall, order: u64) -> Self {
+        let state = match kept.state {
+            KeptState::Waiting => State::Waiting,
+            KeptState::Connected { operator, since } => {
+                State::Connected(Answer { operator, order, at: since, moment: None })
+            }
+            KeptState::Ended { caller, operator } => State::Ended(Unseen { caller, operator }),
+        };
+        let restored = |next| if has(Bug::CounterOnlyInMemory) { Nonce::FIRST } else { next };
+        Self {
+            ticket: kept.ticket,
+            name: kept.name.clone(),
+            number: kept.number,
+            since: kept.since,
+            away: None,
+            state,
+            answered: kept.answered,
+            last_seq: kept.last_seq,
+            caller_next: restored(kept.caller_next),
+            operator_next: restored(kept.operator_next),
+        }
+    }
+
+    /// What must survive of the call with this id.
+    pub(crate) fn kept(&self, call: CallId) -> KeptCall {
+        KeptCall {
+            call,
+            number: self.number,
+            ticket: self.ticket,
+            name: self.name.clone(),
+            since: self.since,
+            state: match self.state {
+                State::Waiting => KeptState::Waiting,
+                State::Connected(answer) => {
+                    KeptState::Connected { operator: answer.operator, since: answer.at }
+                }
+                State::Ended(Unseen { caller, operator }) => KeptState::Ended { caller, operator },
+            },
+            answered: self.answered,
+            last_seq: self.last_seq,
+            caller_next: self.caller_next,
+            operator_next: self.operator_next,
+        }
+    }
+
     pub(crate) fn state(&self) -> State {
         self.state
+    }
+
+    /// Whether an operator has ever answered it.
+    pub(crate) fn answered(&self) -> bool {
+        self.answered
     }
 
     /// The number of its last entry; 0 while there is none.
@@ -104,7 +172,7 @@ impl Call {
         }
     }
 
-    /// Whether its caller is still there, as far as the line knows.
+    /// Whether its caller still belongs to it.
     pub(crate) fn has_caller(&self) -> bool {
         match self.state {
             State::Waiting | State::Connected(_) => true,
@@ -112,7 +180,7 @@ impl Call {
         }
     }
 
-    /// Those who are there to hear it.
+    /// Those who belong to it, there or away.
     pub(crate) fn hearers(&self) -> Hearers {
         match self.state {
             State::Waiting => Hearers { caller: true, operator: None },
@@ -141,6 +209,9 @@ impl Call {
             return Err(Refusal::CallEnded);
         }
         let next = self.next_nonce(from);
+        if nonce < next && has(Bug::NoDedupe) {
+            return Ok(self.record(at, Item::Said { from, name, nonce, text }));
+        }
         if nonce != next {
             return Err(Refusal::Nonce { next });
         }
@@ -158,6 +229,7 @@ impl Call {
     pub(crate) fn connect(&mut self, answer: Answer) {
         if let State::Waiting = self.state {
             self.state = State::Connected(answer);
+            self.answered = true;
         }
     }
 
@@ -168,10 +240,10 @@ impl Call {
         }
     }
 
-    /// Ends the call: those who are there have to see that until the moment. Says how it stood.
-    pub(crate) fn end(&mut self, until: Moment) -> State {
+    /// Ends the call, which both sides have to see. Says how it stood.
+    pub(crate) fn end(&mut self) -> State {
         let Hearers { caller, operator } = self.hearers();
-        mem::replace(&mut self.state, State::Ended(Unseen { caller, operator, until }))
+        mem::replace(&mut self.state, State::Ended(Unseen { caller, operator }))
     }
 
     /// Takes note that a side is done with the ended call.
@@ -194,7 +266,7 @@ mod tests {
     }
 
     fn call() -> Call {
-        Call::new(name(), QueueNumber(1), UnixMillis(0))
+        Call::new(TicketHash([0; 32]), name(), QueueNumber(1), UnixMillis(0))
     }
 
     fn say(call: &mut Call, nonce: u32) -> Result<Seq, Refusal> {
@@ -231,14 +303,11 @@ mod tests {
     #[test]
     fn an_ended_call_ends_no_more_and_refuses_lines() {
         let mut call = call();
-        assert!(matches!(call.end(Moment(5)), State::Waiting));
-        call.connect(Answer {
-            operator: OperatorId(1),
-            order: 0,
-            now: Now { moment: Moment(0), at: UnixMillis(0) },
-        });
+        assert!(matches!(call.end(), State::Waiting));
+        call.connect(Answer { operator: OperatorId(1), order: 0, at: UnixMillis(0), moment: None });
         call.put_back();
-        assert!(matches!(call.state(), State::Ended(Unseen { caller: true, operator: None, .. })));
+        assert!(matches!(call.state(), State::Ended(Unseen { caller: true, operator: None })));
+        assert!(!call.answered());
         assert_eq!(say(&mut call, 1), Err(Refusal::CallEnded));
     }
 }

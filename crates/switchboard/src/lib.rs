@@ -3,6 +3,9 @@
 //! No clock, no randomness, no files, no messages: an [`Input`] goes into [`Switchboard::handle`],
 //! [`Effect`]s come out. The caller records every record and entry of a batch, and only then tells
 //! anybody anything.
+//!
+//! The records and entries say all that must survive: whoever applies them holds the [`Snapshot`] from which
+//! [`Switchboard::restore`] goes on. Being away isn't recorded: after a start everybody is.
 
 use helpline_proto::{
     ids::{Answering, By, CallId, Nonce, Seq, Side},
@@ -11,12 +14,15 @@ use helpline_proto::{
 };
 
 pub use line::{Rules, Switchboard};
+pub use snapshot::{KeptCall, KeptOperator, KeptState, Snapshot};
 
 mod board;
 mod call;
 mod line;
 mod queue;
 mod roster;
+mod snapshot;
+mod timers;
 mod wait;
 
 /// What time it is, on both clocks.
@@ -37,7 +43,7 @@ pub struct OperatorId(pub u64);
 pub struct QueueNumber(pub u64);
 
 /// What is kept of a ticket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TicketHash(pub [u8; 32]);
 
 /// Somebody on the line.
@@ -58,11 +64,13 @@ pub enum Input {
     SignOn { operator: OperatorId, ticket: TicketHash, name: Name, answering: Answering },
     /// A party asks for something.
     Ask { from: Party, request: Request },
-    /// The connection of a party is lost.
-    Gone(Party),
+    /// The connection of a party merely ended.
+    Away(Party),
+    /// A party has a connection again, or another one.
+    Back(Party),
     /// The line closes: no new callers, nobody waiting is connected, those who talk go on.
     Stop,
-    /// The line is closed: every call ends now.
+    /// The line is closed: everybody is sent away, and may come back when it opens again.
     End,
 }
 
@@ -91,7 +99,7 @@ pub enum Effect {
     Tell { to: Party, notice: Notice },
     /// The answer to this very input, which changed nothing else.
     Refuse(Refusal),
-    /// The party's part is over: its connection may end when everything told has gone out.
+    /// The party's connection ends when everything told has gone out.
     Dismiss { party: Party, why: Dismissal },
 }
 
@@ -104,11 +112,21 @@ pub enum Record {
     Answered { call: CallId, operator: OperatorId, at: UnixMillis },
     /// The call waits again.
     PutBack { call: CallId },
-    /// The call is over.
+    /// The call is over. Its caller has still to see that, and so has its operator, if it was connected.
     Closed { call: CallId, at: UnixMillis },
+    /// A side has seen the end of the call, or is given up.
+    Done { call: CallId, side: Side },
     /// An operator signed on.
-    SignedOn { operator: OperatorId, ticket: TicketHash, name: Name, at: UnixMillis },
-    /// An operator signed off, or was lost.
+    SignedOn {
+        operator: OperatorId,
+        ticket: TicketHash,
+        name: Name,
+        answering: Answering,
+        at: UnixMillis,
+    },
+    /// An operator chose to be available, or not.
+    Chose { operator: OperatorId, presence: Presence },
+    /// An operator signed off, or is given up.
     SignedOff { operator: OperatorId, at: UnixMillis },
     /// A caller heard *busy*. A mere count: it need not be synced by itself.
     Refused,
@@ -138,10 +156,17 @@ pub enum Why {
     Bye,
     /// The caller hung up before anybody answered.
     Abandoned,
-    /// A connection was lost.
-    Lost,
-    /// The line stopped.
-    Stopping,
+    /// The caller was away for longer than the call is kept.
+    TimedOut,
+}
+
+/// What an operator chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// To be given or offered callers.
+    Available,
+    /// Not to be.
+    Break,
 }
 
 /// Who is told an entry.
@@ -163,20 +188,38 @@ pub struct Wait {
 /// What a party is told, beside entries.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
-    /// It has joined or signed on, under this name.
+    /// It has joined, signed on or resumed, under this name.
     Admitted { name: Name },
+    /// It has resumed, and these are its calls. The entries it hasn't shown follow.
+    Resumed { calls: Vec<Listed> },
     /// Its place in the queue, from 1.
     Place { call: CallId, position: u32, waiting: u32, wait: Option<Wait>, next_nonce: Nonce },
     /// It talks with `peer` now. The transcript so far follows for an operator.
     Connected { call: CallId, peer: Name, next_nonce: Nonce },
     /// The other side types.
     Typing { call: CallId, from: Side },
+    /// The operator's call waits again, and is no longer the operator's.
+    PutBack { call: CallId },
+    /// The connection of the other side ended.
+    Away { call: CallId, from: Side },
+    /// The other side has a connection again.
+    Back { call: CallId, from: Side },
     /// The first in line waits for an answer.
     Offer { call: CallId, name: Name, waiting: u32 },
     /// What was offered no longer is.
     Withdrawn { call: CallId, name: Name, waiting: u32 },
     /// The state of the line.
     Board(Board),
+}
+
+/// A call of somebody who resumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub call: CallId,
+    /// The nonce of the party's next line.
+    pub next_nonce: Nonce,
+    /// The number of the last entry so far; 0 while there is none.
+    pub last: Seq,
 }
 
 /// The state of the line, for operators.
@@ -225,6 +268,8 @@ pub enum Refusal {
     CallFull,
     /// Nobody waits.
     NobodyWaiting,
+    /// The first in line is away, and has a few seconds to come back.
+    FirstIsAway,
     /// The call is not offered to this operator.
     NotOffered,
     /// The operator is in a call.
@@ -236,10 +281,10 @@ pub enum Refusal {
 /// Why a party's connection may end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dismissal {
-    /// Its part is over.
+    /// Its part is over: its ticket is forgotten.
     Done,
-    /// It did not answer the end of its call in time.
+    /// It did not answer the end of its call in time. It is away now, and may come back.
     EndNotSeen,
-    /// The line has stopped.
+    /// The line has stopped. It may come back when the line opens again.
     Stopped,
 }

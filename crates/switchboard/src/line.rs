@@ -1,35 +1,52 @@
 //! The line: what happens to it, and what follows from that.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use helpline_proto::{
-    ids::{Answering, By, CallId, Seq, Side},
+    ids::{CallId, Seq},
     limits,
-    text::Name,
+    planted::{Bug, has},
     time::Moment,
 };
 
 use crate::{
-    Dismissal, Effect, Hearers, Input, Item, Notice, Now, OperatorId, Party, QueueNumber, Record,
-    Refusal, TicketHash, Why,
+    Effect, Input, Now, OperatorId, Party, QueueNumber, TicketHash,
     board::Rhythm,
-    call::{Answer, Call, State},
-    queue::Queue,
+    call::Call,
+    queue::{First, Queue},
     roster::Roster,
+    timers::{Timer, Timers},
     wait::Pace,
 };
 
 mod ask;
+mod calls;
+mod keep;
+mod people;
 mod tell;
 
 /// What the owner of a line decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// How many may wait. Calls that are put back may exceed it.
+    /// How many may wait, there or away. Calls that are put back may exceed it.
     pub places: u32,
+    /// For how long a caller who is away is kept whom nobody has answered yet.
+    pub waiting_grace: Duration,
+    /// For how long a caller who is away is kept once somebody has answered, also after being put back.
+    pub call_grace: Duration,
+    /// For how long an operator who is away is kept.
+    pub operator_grace: Duration,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            places: 4,
+            waiting_grace: limits::WAITING_GRACE,
+            call_grace: limits::CALL_GRACE,
+            operator_grace: limits::OPERATOR_GRACE,
+        }
+    }
 }
 
 /// Decides who waits, who talks to whom, and what is recorded.
@@ -38,6 +55,10 @@ pub struct Rules {
 /// [`handle_timeout`](Self::handle_timeout) is called; what follows is appended to the effects. The same inputs
 /// always have the same effects. An input from somebody who is no longer there does nothing: it crossed
 /// their dismissal.
+///
+/// A party is *present* while it has a connection. One that is *away* keeps its place, its call and its turn for a
+/// grace, and is told things like any other: who has no connection can't hear them, and is told its state when
+/// it is back.
 #[derive(Debug)]
 pub struct Switchboard {
     rules: Rules,
@@ -47,37 +68,24 @@ pub struct Switchboard {
     calls: BTreeMap<CallId, Call>,
     queue: Queue,
     roster: Roster,
+    /// The ticket of everybody on the line.
+    tickets: BTreeMap<TicketHash, Party>,
     /// Calls that are connected, by order of answer.
     talks: BTreeMap<u64, CallId>,
     answers: u64,
-    /// By when the end of which call has to be seen.
-    ends: BTreeSet<(Moment, CallId)>,
+    timers: Timers,
     pace: Pace,
     rhythm: Rhythm,
+    /// For [`Bug::NextReadsStaleState`]: who was first once.
+    stale_first: Option<CallId>,
 }
 
 impl Switchboard {
-    /// An open line without anybody on it, whose first call gets this queue number.
-    #[must_use]
-    pub fn new(rules: Rules, next_number: QueueNumber) -> Self {
-        Self {
-            rules,
-            stopping: false,
-            next_number,
-            calls: BTreeMap::new(),
-            queue: Queue::default(),
-            roster: Roster::default(),
-            talks: BTreeMap::new(),
-            answers: 0,
-            ends: BTreeSet::new(),
-            pace: Pace::default(),
-            rhythm: Rhythm::default(),
-        }
-    }
-
     /// Takes in what happens, and appends what follows.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         let changes = self.rhythm.changes();
+        let before = effects.len();
+        let mut back = None;
         match input {
             Input::Join { call, ticket, name } => self.join(now, call, ticket, name, effects),
             Input::SignOn { operator, ticket, name, answering } => {
@@ -88,9 +96,12 @@ impl Switchboard {
                     effects.push(Effect::Refuse(refusal));
                 }
             }
-            Input::Gone(Party::Caller(call)) => self.caller_gone(now, call, effects),
-            Input::Gone(Party::Operator(operator)) => self.operator_gone(now, operator, effects),
-            Input::Stop => self.stop(now, effects),
+            Input::Away(party) => self.away(now, party, effects),
+            Input::Back(party) => {
+                back = Some(party);
+                self.back(now, party, effects);
+            }
+            Input::Stop => self.stopping = true,
             Input::End => self.end(now, effects),
         }
         self.settle(now, effects);
@@ -98,15 +109,23 @@ impl Switchboard {
         if self.rhythm.changes() != changes {
             self.tell_board_if_due(now, effects);
         }
+        if let Some(party) = back {
+            // It hears its state as a whole: a change to that would come before what it changes.
+            let told = effects.split_off(before);
+            let to_it = |effect: &Effect| matches!(effect, Effect::Tell { to, .. } if *to == party);
+            effects.extend(told.into_iter().filter(|effect| !to_it(effect)));
+        }
     }
 
     /// Does what is due, and appends what follows.
     pub fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        while let Some((until, id)) = self.ends.first().copied()
-            && until <= now.moment
-        {
-            self.ends.remove(&(until, id));
-            self.end_not_seen(now, id, effects);
+        while let Some(timer) = self.timers.due(now.moment) {
+            match timer {
+                Timer::PassedOver(call) => self.pass_over(call),
+                Timer::LetGo(call) => self.let_go(now, call, effects),
+                Timer::EndNotSeen(party) => self.end_not_seen(now, party, effects),
+                Timer::GraceOver(party) => self.give_up(now, party, effects),
+            }
         }
         self.settle(now, effects);
         self.tell_board_if_due(now, effects);
@@ -115,52 +134,17 @@ impl Switchboard {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do, unless inputs come before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Moment> {
-        let end = self.ends.first().map(|(until, _)| *until);
         let board = self.rhythm.due().filter(|_| !self.roster.is_empty());
-        end.into_iter().chain(board).min()
+        self.timers.first().into_iter().chain(board).min()
     }
 
-    /// Tells a party its present state again, for when notices to it were dropped: a caller their place or
-    /// that they talk; an operator the call they talk on, what stands offered, and the board.
-    ///
-    /// Entries are not told again: they are in the store.
-    pub fn restate(&self, party: Party, effects: &mut Vec<Effect>) {
-        match party {
-            Party::Caller(id) => {
-                let Some(call) = self.calls.get(&id) else { return };
-                match call.state() {
-                    State::Waiting => {
-                        if let Some(position) = self.queue.position(call.number) {
-                            self.tell_place(id, position, effects);
-                        }
-                    }
-                    State::Connected(answer) => {
-                        self.tell_connected(id, call, Side::Caller, answer.operator, effects);
-                    }
-                    State::Ended(_) => {}
-                }
-            }
-            Party::Operator(id) => {
-                let Some(operator) = self.roster.operator(id) else { return };
-                if let Some((call_id, call)) =
-                    operator.call.and_then(|call| self.calls.get_key_value(&call))
-                {
-                    self.tell_connected(*call_id, call, Side::Operator, id, effects);
-                }
-                if let Some((call, name)) = self.roster.offered_to(id) {
-                    let name = name.clone();
-                    let waiting = self.queue.len();
-                    effects.push(Effect::Tell {
-                        to: party,
-                        notice: Notice::Offer { call, name, waiting },
-                    });
-                }
-                effects.push(Effect::Tell { to: party, notice: Notice::Board(self.board()) });
-            }
-        }
+    /// Who holds a ticket.
+    #[must_use]
+    pub fn holder(&self, ticket: TicketHash) -> Option<Party> {
+        self.tickets.get(&ticket).copied()
     }
 
-    /// How many wait.
+    /// How many wait, there or away.
     #[must_use]
     pub fn waiting(&self) -> u32 {
         self.queue.len()
@@ -170,6 +154,17 @@ impl Switchboard {
     #[must_use]
     pub fn talking(&self) -> u32 {
         count(self.talks.len())
+    }
+
+    /// How many calls are connected with both sides present: those that a line which stops waits for.
+    #[must_use]
+    pub fn finishing(&self) -> u32 {
+        let both_present = |id: &&CallId| {
+            let caller = Party::Caller(**id);
+            self.talk(caller)
+                .is_some_and(|(_, _, other)| self.is_present(caller) && self.is_present(other))
+        };
+        count(self.talks.values().filter(both_present).count())
     }
 
     /// How many calls are known: waiting, connected, or ended with somebody left to see it.
@@ -195,281 +190,28 @@ impl Switchboard {
     pub fn call_of(&self, operator: OperatorId) -> Option<CallId> {
         self.roster.operator(operator)?.call
     }
-}
 
-/// Coming and going.
-impl Switchboard {
-    fn join(
-        &mut self,
-        now: Now,
-        id: CallId,
-        ticket: TicketHash,
-        name: Name,
-        effects: &mut Vec<Effect>,
-    ) {
-        if self.calls.contains_key(&id) {
-            // Ids are fresh, so this is nobody.
-            return;
-        }
-        if self.stopping {
-            effects.push(Effect::Refuse(Refusal::Closed));
-            return;
-        }
-        if self.queue.len() >= self.rules.places {
-            effects.push(Effect::Record(Record::Refused));
-            let wait = self.wait(self.queue.len().saturating_add(1));
-            effects.push(Effect::Refuse(Refusal::Busy { wait }));
-            return;
-        }
-        let number = self.next_number;
-        // At a million calls a second this is good for half a million years.
-        self.next_number = QueueNumber(number.0.saturating_add(1));
-        let at = now.at;
-        effects.push(Effect::Record(Record::Opened {
-            call: id,
-            number,
-            ticket,
-            name: name.clone(),
-            at,
-        }));
-        let notice = Notice::Admitted { name: name.clone() };
-        effects.push(Effect::Tell { to: Party::Caller(id), notice });
-        self.calls.insert(id, Call::new(name, number, at));
-        let position = self.queue.push(number, id);
-        self.rhythm.change();
-        // With an operator free to answer at once, there is no place to tell: settling connects them.
-        if self.roster.longest_free().is_none() {
-            self.tell_place(id, position, effects);
-            self.joined(now, id, effects);
-        }
-    }
-
-    /// Records that the caller joined: the first entry.
-    fn joined(&mut self, now: Now, id: CallId, effects: &mut Vec<Effect>) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let hearers = call.hearers();
-        let item = Item::Joined { from: Side::Caller, name: call.name.clone() };
-        effects.push(Effect::Entry { call: id, entry: call.record(now.at, item), hearers });
-    }
-
-    fn sign_on(
-        &mut self,
-        now: Now,
-        id: OperatorId,
-        ticket: TicketHash,
-        (name, answering): (Name, Answering),
-        effects: &mut Vec<Effect>,
-    ) {
-        if self.roster.operator(id).is_some() {
-            // Ids are fresh, so this is nobody.
-            return;
-        }
-        let record = Record::SignedOn { operator: id, ticket, name: name.clone(), at: now.at };
-        effects.push(Effect::Record(record));
-        let notice = Notice::Admitted { name: name.clone() };
-        effects.push(Effect::Tell { to: Party::Operator(id), notice });
-        let notice = Notice::Board(self.board());
-        effects.push(Effect::Tell { to: Party::Operator(id), notice });
-        // Unless others still wait for a changed board, everybody knows it now.
-        if self.rhythm.due().is_none() || self.roster.is_empty() {
-            self.rhythm.told(now.moment);
-        }
-        self.roster.sign_on(id, name, answering);
-    }
-
-    fn caller_gone(&mut self, now: Now, id: CallId, effects: &mut Vec<Effect>) {
-        let Some(call) = self.calls.get(&id).filter(|call| call.has_caller()) else { return };
-        if !matches!(call.state(), State::Ended(_)) {
-            self.end_call(now, id, By::Caller, Why::Lost, effects);
-        }
-        self.dismiss_caller(id, effects);
-    }
-
-    fn operator_gone(&mut self, now: Now, id: OperatorId, effects: &mut Vec<Effect>) {
-        let Some(operator) = self.roster.sign_off(id) else { return };
-        if let Some(call) = operator.call {
-            if self.is_connected(call) {
-                self.end_call(now, call, By::Operator, Why::Lost, effects);
-            }
-            self.done(call, Side::Operator);
-        }
-        self.dismiss_operator(now, id, Dismissal::Done, effects);
-    }
-
-    fn sign_off(&mut self, now: Now, id: OperatorId, effects: &mut Vec<Effect>) {
-        let Some(operator) = self.roster.sign_off(id) else { return };
-        if let Some(call) = operator.call {
-            if self.is_connected(call) {
-                self.put_back(now, call, operator.name, effects);
-            }
-            self.done(call, Side::Operator);
-        }
-        self.dismiss_operator(now, id, Dismissal::Done, effects);
-    }
-
-    fn stop(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        self.stopping = true;
-        let waiting: Vec<CallId> = self.queue.iter().collect();
-        for call in waiting {
-            self.end_call(now, call, By::Server, Why::Stopping, effects);
-        }
-    }
-
-    fn end(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        self.stop(now, effects);
-        let talks: Vec<CallId> = self.talks.values().copied().collect();
-        for call in talks {
-            self.end_call(now, call, By::Server, Why::Stopping, effects);
-        }
-        let operators: Vec<OperatorId> = self.roster.ids().collect();
-        for id in operators {
-            self.roster.sign_off(id);
-            self.dismiss_operator(now, id, Dismissal::Stopped, effects);
-        }
-        self.ends.clear();
-        for (id, call) in mem::take(&mut self.calls) {
-            if call.has_caller() {
-                let party = Party::Caller(id);
-                effects.push(Effect::Dismiss { party, why: Dismissal::Stopped });
-            }
-        }
-    }
-}
-
-/// What becomes of calls.
-impl Switchboard {
     /// Gives the first in line to whoever answers by themselves, and shows who is first then to the others.
-    ///
-    /// On a line that stops nobody waits, so there is nobody to give or to show.
     fn settle(&mut self, now: Now, effects: &mut Vec<Effect>) {
         while let Some(operator) = self.roster.longest_free()
-            && let Some(first) = self.queue.first()
+            && let Some(first) = self.first()
         {
             self.connect(now, first, operator, effects);
         }
-        let first = self.queue.first().and_then(|id| Some((id, &self.calls.get(&id)?.name)));
+        let first = self.first();
+        if has(Bug::NextReadsStaleState) {
+            self.stale_first = self.stale_first.or(first);
+        }
+        let first = first.and_then(|id| Some((id, &self.calls.get(&id)?.name)));
         self.roster.offer(first, self.queue.len(), effects);
     }
 
-    fn is_connected(&self, id: CallId) -> bool {
-        self.calls.get(&id).and_then(Call::answer).is_some()
-    }
-
-    /// Connects a waiting call with a free operator.
-    fn connect(&mut self, now: Now, id: CallId, operator: OperatorId, effects: &mut Vec<Effect>) {
-        self.roster.occupy(operator, id);
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let Some(name) = self.roster.operator(operator).map(|operator| operator.name.clone())
-        else {
-            return;
-        };
-        self.answers += 1;
-        call.connect(Answer { operator, order: self.answers, now });
-        self.talks.insert(self.answers, id);
-        let position = self.queue.hold(call.number);
-        self.rhythm.change();
-
-        effects.push(Effect::Record(Record::Answered { call: id, operator, at: now.at }));
-        if let Some(call) = self.calls.get(&id) {
-            self.tell_connected(id, call, Side::Caller, operator, effects);
-            self.tell_connected(id, call, Side::Operator, operator, effects);
+    /// The call to be answered next: none while its caller is waited for, and none on a line that stops.
+    fn first(&self) -> Option<CallId> {
+        match self.queue.first() {
+            Some(First::Present(id)) if !self.stopping => Some(id),
+            _ => None,
         }
-        if self.last_seq(id) == Some(Seq(0)) {
-            // Answered at once: the caller joins only now.
-            self.joined(now, id, effects);
-        }
-        if let Some(call) = self.calls.get_mut(&id) {
-            let hearers = call.hearers();
-            let entry = call.record(now.at, Item::Joined { from: Side::Operator, name });
-            effects.push(Effect::Entry { call: id, entry, hearers });
-        }
-        self.tell_moved(position, effects);
-    }
-
-    /// Lets a connected call wait again, where it was before: its operator, of this name, has left.
-    ///
-    /// On a line that stops nobody waits, so there the call ends.
-    fn put_back(&mut self, now: Now, id: CallId, name: Name, effects: &mut Vec<Effect>) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let Some(answer) = call.answer() else { return };
-        let hearers = call.hearers();
-        let entry = call.record(now.at, Item::Left { from: Side::Operator, name });
-        effects.push(Effect::Entry { call: id, entry, hearers });
-        call.put_back();
-        self.talks.remove(&answer.order);
-        let position = self.queue.put_back(call.number);
-        self.rhythm.change();
-        if self.stopping {
-            self.end_call(now, id, By::Server, Why::Stopping, effects);
-            return;
-        }
-        effects.push(Effect::Record(Record::PutBack { call: id }));
-        if let Some(position) = position {
-            self.tell_place(id, position, effects);
-            self.tell_moved(position.checked_add(1), effects);
-        }
-    }
-
-    /// Ends a call that isn't over.
-    fn end_call(&mut self, now: Now, id: CallId, by: By, why: Why, effects: &mut Vec<Effect>) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let hearers = call.hearers();
-        let until = now.moment + limits::END_SEEN;
-        if let State::Connected(answer) = call.end(until) {
-            self.talks.remove(&answer.order);
-            self.pace.talked(now.moment.since(answer.now.moment));
-        }
-        self.ends.insert((until, id));
-        let position = self.queue.forget(call.number);
-        self.rhythm.change();
-        effects.push(Effect::Record(Record::Closed { call: id, at: now.at }));
-        let entry = call.record(now.at, Item::Ended { by, why });
-        effects.push(Effect::Entry { call: id, entry, hearers });
-        self.tell_moved(position, effects);
-    }
-
-    /// Cuts everybody who has not seen the end of a call in time.
-    fn end_not_seen(&mut self, now: Now, id: CallId, effects: &mut Vec<Effect>) {
-        let Some(call) = self.calls.remove(&id) else { return };
-        let Hearers { caller, operator } = call.hearers();
-        if let Some(operator) = operator {
-            self.roster.sign_off(operator);
-            self.dismiss_operator(now, operator, Dismissal::EndNotSeen, effects);
-        }
-        if caller {
-            let party = Party::Caller(id);
-            effects.push(Effect::Dismiss { party, why: Dismissal::EndNotSeen });
-        }
-    }
-
-    /// Takes note that a side is done with an ended call, and forgets the call when both are.
-    fn done(&mut self, id: CallId, side: Side) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        call.done(side);
-        if let State::Ended(unseen) = call.state()
-            && !unseen.caller
-            && unseen.operator.is_none()
-        {
-            self.ends.remove(&(unseen.until, id));
-            self.calls.remove(&id);
-        }
-    }
-
-    fn dismiss_caller(&mut self, id: CallId, effects: &mut Vec<Effect>) {
-        let party = Party::Caller(id);
-        effects.push(Effect::Dismiss { party, why: Dismissal::Done });
-        self.done(id, Side::Caller);
-    }
-
-    fn dismiss_operator(
-        &self,
-        now: Now,
-        operator: OperatorId,
-        why: Dismissal,
-        effects: &mut Vec<Effect>,
-    ) {
-        effects.push(Effect::Record(Record::SignedOff { operator, at: now.at }));
-        effects.push(Effect::Dismiss { party: Party::Operator(operator), why });
     }
 }
 

@@ -1,8 +1,11 @@
 //! The order of the waiting calls, by queue number.
 
-use std::iter;
+use std::{collections::BTreeMap, iter};
 
-use helpline_proto::ids::CallId;
+use helpline_proto::{
+    ids::CallId,
+    planted::{Bug, has},
+};
 
 use crate::QueueNumber;
 
@@ -16,11 +19,38 @@ const SLACK: usize = 64;
 /// talked on is *held*, so that the call can be put back under its first number. Forgotten slots are
 /// compacted away once they outnumber the others, so the size follows the calls that live, not those
 /// that passed.
+///
+/// Who is first is another question than who has position 1: a caller who is away keeps the position, but is
+/// passed over after a while.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     slots: Vec<Slot>,
     waiting: Counts,
     forgotten: usize,
+    /// The waiting ones whose caller is there.
+    present: BTreeMap<QueueNumber, CallId>,
+    /// The waiting ones whose caller is away, but not passed over yet.
+    awaited: BTreeMap<QueueNumber, CallId>,
+}
+
+/// Whether the caller of a waiting call is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The caller is there.
+    Present,
+    /// The caller is away, and is waited for.
+    Awaited,
+    /// The caller is away, and no longer waited for.
+    PassedOver,
+}
+
+/// Who is to be answered next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum First {
+    /// The caller of this call, who is there.
+    Present(CallId),
+    /// Somebody who is away, and is waited for.
+    Awaited,
 }
 
 #[derive(Debug)]
@@ -43,10 +73,12 @@ impl Queue {
         self.waiting.total()
     }
 
-    /// Lets a new call wait behind all others, and says its position. `number` is larger than any before.
+    /// Lets a new call, whose caller is there, wait behind all others, and says its position. `number` is larger
+    /// than any before.
     pub(crate) fn push(&mut self, number: QueueNumber, call: CallId) -> u32 {
         self.slots.push(Slot { number, call, state: SlotState::Waiting });
         self.waiting.push(1);
+        self.present.insert(number, call);
         self.len()
     }
 
@@ -56,8 +88,25 @@ impl Queue {
     }
 
     /// Lets a held call wait again where it belongs, and says its position.
-    pub(crate) fn put_back(&mut self, number: QueueNumber) -> Option<u32> {
-        self.change(number, SlotState::Waiting)
+    pub(crate) fn put_back(&mut self, number: QueueNumber, standing: Standing) -> Option<u32> {
+        let position = self.change(number, SlotState::Waiting);
+        self.stand(number, standing);
+        position
+    }
+
+    /// Takes note of how the caller of a waiting call stands now.
+    pub(crate) fn stand(&mut self, number: QueueNumber, standing: Standing) {
+        let Some(slot) = self.find(number).and_then(|at| self.slots.get(at)) else { return };
+        if slot.state != SlotState::Waiting {
+            return;
+        }
+        self.present.remove(&number);
+        self.awaited.remove(&number);
+        match standing {
+            Standing::Present => self.present.insert(number, slot.call),
+            Standing::Awaited => self.awaited.insert(number, slot.call),
+            Standing::PassedOver => None,
+        };
     }
 
     /// Takes a call out for good; says the position it had, if it waited.
@@ -79,14 +128,22 @@ impl Queue {
         self.slots.get(self.waiting.select(position)?).map(|slot| slot.call)
     }
 
-    /// The first in line.
-    pub(crate) fn first(&self) -> Option<CallId> {
-        self.at(1)
+    /// Who is to be answered next: the first in line who isn't passed over.
+    pub(crate) fn first(&self) -> Option<First> {
+        let mut present = self.present.iter();
+        let first =
+            if has(Bug::LastComeFirstServed) { present.next_back() } else { present.next() };
+        match (first, self.awaited.first_key_value()) {
+            (Some((number, _)), Some((awaited, _))) if awaited < number => Some(First::Awaited),
+            (Some((_, call)), _) => Some(First::Present(*call)),
+            (None, Some(_)) => Some(First::Awaited),
+            (None, None) => None,
+        }
     }
 
-    /// Those who wait, in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = CallId> {
-        self.slots.iter().filter(|slot| slot.state == SlotState::Waiting).map(|slot| slot.call)
+    /// Those who wait and are there, in order.
+    pub(crate) fn present(&self) -> impl Iterator<Item = CallId> {
+        self.present.values().copied()
     }
 
     fn find(&self, number: QueueNumber) -> Option<usize> {
@@ -107,7 +164,11 @@ impl Queue {
             self.forgotten += 1;
         }
         match (from, to) {
-            (SlotState::Waiting, _) => self.waiting.add(at, -1),
+            (SlotState::Waiting, _) => {
+                self.waiting.add(at, -1);
+                self.present.remove(&number);
+                self.awaited.remove(&number);
+            }
             (_, SlotState::Waiting) => self.waiting.add(at, 1),
             _ => return None,
         }
@@ -245,15 +306,18 @@ mod tests {
         // A fixed walk through all operations, held against a sorted list of numbers.
         let mut queue = Queue::default();
         let (mut waiting, mut held) = (Vec::<u64>::new(), Vec::<u64>::new());
+        let standings = [Standing::Present, Standing::Awaited, Standing::PassedOver];
+        let mut standing = BTreeMap::new();
         let mut dice = 1_u64;
         for number in 0..20_000_u64 {
             dice = dice
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
             let pick = usize::try_from(dice >> 40).unwrap();
-            match (dice >> 33) % 5 {
+            match (dice >> 33) % 6 {
                 0 | 1 => {
                     waiting.push(number);
+                    standing.insert(number, Standing::Present);
                     let position = queue.push(QueueNumber(number), call(number));
                     assert_eq!(usize::try_from(position).unwrap(), waiting.len());
                 }
@@ -267,23 +331,38 @@ mod tests {
                     let number = held.swap_remove(pick % held.len());
                     let at = waiting.partition_point(|other| *other < number);
                     waiting.insert(at, number);
-                    assert_eq!(queue.put_back(QueueNumber(number)), u32::try_from(at + 1).ok());
+                    let position = queue.put_back(QueueNumber(number), standings[pick % 3]);
+                    assert_eq!(position, u32::try_from(at + 1).ok());
+                    standing.insert(number, standings[pick % 3]);
                 }
                 4 if !waiting.is_empty() && pick % 3 > 0 => {
                     let at = pick % waiting.len();
                     let number = waiting.remove(at);
                     assert_eq!(queue.forget(QueueNumber(number)), u32::try_from(at + 1).ok());
                     assert_eq!(queue.forget(QueueNumber(number)), None);
-                    assert_eq!(queue.put_back(QueueNumber(number)), None);
+                    assert_eq!(queue.put_back(QueueNumber(number), Standing::Present), None);
                 }
                 4 if !held.is_empty() => {
                     let number = held.swap_remove(pick % held.len());
                     assert_eq!(queue.forget(QueueNumber(number)), None);
                 }
+                5 if !waiting.is_empty() => {
+                    let number = waiting[pick % waiting.len()];
+                    queue.stand(QueueNumber(number), standings[pick % 3]);
+                    standing.insert(number, standings[pick % 3]);
+                }
+                5 if !held.is_empty() => {
+                    queue.stand(QueueNumber(held[pick % held.len()]), Standing::Awaited);
+                }
                 _ => {}
             }
             assert_eq!(usize::try_from(queue.len()).unwrap(), waiting.len());
-            assert_eq!(queue.first(), waiting.first().map(|number| call(*number)));
+            let first = waiting.iter().find(|number| standing[number] != Standing::PassedOver);
+            let first = first.map(|number| match standing[number] {
+                Standing::Present => First::Present(call(*number)),
+                _ => First::Awaited,
+            });
+            assert_eq!(queue.first(), first);
             if !waiting.is_empty() {
                 let at = pick % waiting.len();
                 let position = u32::try_from(at + 1).unwrap();
@@ -293,7 +372,8 @@ mod tests {
             assert_eq!(queue.at(queue.len() + 1), None);
             assert_eq!(queue.at(0), None);
         }
-        assert!(queue.iter().eq(waiting.iter().map(|number| call(*number))));
+        waiting.retain(|number| standing[number] == Standing::Present);
+        assert!(queue.present().eq(waiting.iter().map(|number| call(*number))));
     }
 
     #[test]
@@ -305,8 +385,8 @@ mod tests {
         assert_eq!(queue.len(), 66_666);
         assert_eq!(queue.position(QueueNumber(99_998)), Some(66_666));
         assert_eq!(queue.at(66_666), Some(call(99_998)));
-        assert_eq!(queue.put_back(QueueNumber(0)), Some(1));
-        assert_eq!(queue.put_back(QueueNumber(99_999)), Some(66_668));
+        assert_eq!(queue.put_back(QueueNumber(0), Standing::Present), Some(1));
+        assert_eq!(queue.put_back(QueueNumber(99_999), Standing::Awaited), Some(66_668));
         for position in (1..66_668).rev() {
             let number = u64::try_from(u128::from_be_bytes(queue.at(position).unwrap().0)).unwrap();
             assert_eq!(queue.forget(QueueNumber(number)), Some(position));
@@ -326,7 +406,7 @@ mod tests {
             assert!(queue.slots.len() <= 2 * 102 + SLACK, "{} slots", queue.slots.len());
         }
         assert!(queue.slots.capacity() < 1_000);
-        assert_eq!(queue.put_back(QueueNumber(0)), Some(1));
+        assert_eq!(queue.put_back(QueueNumber(0), Standing::Present), Some(1));
     }
 
     #[test]

@@ -10,17 +10,19 @@ use helpline_proto::{
     text::Name,
 };
 
-use crate::{Effect, Notice, OperatorId, Party};
+use crate::{Effect, KeptOperator, Notice, OperatorId, Party, Presence, TicketHash};
 
 /// The operators of a line.
+///
+/// *Free* is who is in no call, available, and there.
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
     operators: BTreeMap<OperatorId, Operator>,
     /// Rises whenever somebody becomes free or available.
     turns: u64,
-    /// The free, available ones who answer by themselves, by turn.
+    /// The free ones who answer by themselves, by turn.
     by_itself: BTreeMap<u64, OperatorId>,
-    /// The free, available ones who answer by hand.
+    /// The free ones who answer by hand.
     by_hand: BTreeSet<OperatorId>,
     offer: Option<Offered>,
     /// Those who may have joined or left `by_hand` since offers were last told.
@@ -30,20 +32,16 @@ pub(crate) struct Roster {
 /// A signed-on operator.
 #[derive(Debug)]
 pub(crate) struct Operator {
+    pub(crate) ticket: TicketHash,
     pub(crate) name: Name,
+    pub(crate) answering: Answering,
+    pub(crate) presence: Presence,
+    /// Whether the operator has no connection.
+    pub(crate) away: bool,
     /// The call that occupies the operator: connected, or ended and unseen.
     pub(crate) call: Option<CallId>,
-    answering: Answering,
-    presence: Presence,
-    /// Since when the operator is free and available, in turns.
+    /// Since when the operator is free and available, in turns. A break of the connection doesn't cost it.
     turn: u64,
-}
-
-/// What an operator chose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Presence {
-    Available,
-    Break,
 }
 
 /// The first in line, and the operators it stands offered to.
@@ -73,11 +71,25 @@ impl Roster {
         self.operators.get(&id)
     }
 
-    /// Signs an operator on, free and available.
-    pub(crate) fn sign_on(&mut self, id: OperatorId, name: Name, answering: Answering) {
+    /// What must survive of everybody, by sign-on.
+    pub(crate) fn kept(&self) -> Vec<KeptOperator> {
+        let kept = |(id, operator): (&OperatorId, &Operator)| KeptOperator {
+            operator: *id,
+            ticket: operator.ticket,
+            name: operator.name.clone(),
+            answering: operator.answering,
+            presence: operator.presence,
+        };
+        self.operators.iter().map(kept).collect()
+    }
+
+    /// Signs an operator on, who is there and in no call.
+    pub(crate) fn sign_on(&mut self, kept: KeptOperator) {
+        let KeptOperator { operator: id, ticket, name, answering, presence } = kept;
         let turn = self.turn();
-        let presence = Presence::Available;
-        self.operators.insert(id, Operator { name, call: None, answering, presence, turn });
+        let operator =
+            Operator { ticket, name, answering, presence, away: false, call: None, turn };
+        self.operators.insert(id, operator);
         self.index(id);
     }
 
@@ -89,15 +101,28 @@ impl Roster {
         self.operators.remove(&id)
     }
 
-    /// Sets what an operator chose. Who was available already keeps their turn.
-    pub(crate) fn choose(&mut self, id: OperatorId, presence: Presence) {
+    /// Sets what an operator chose, and says whether that changes anything. If not, they keep their turn.
+    pub(crate) fn choose(&mut self, id: OperatorId, presence: Presence) -> bool {
+        if self.operator(id).is_none_or(|operator| operator.presence == presence) {
+            return false;
+        }
         let turn = self.turn();
         self.change(id, |operator| {
-            if operator.presence != presence {
-                operator.presence = presence;
-                operator.turn = turn;
-            }
+            operator.presence = presence;
+            operator.turn = turn;
         });
+        true
+    }
+
+    /// Takes note that an operator is away; an offer lapses without a word.
+    pub(crate) fn leave(&mut self, id: OperatorId) {
+        self.lapse(id);
+        self.change(id, |operator| operator.away = true);
+    }
+
+    /// Takes note that an operator is there again.
+    pub(crate) fn come_back(&mut self, id: OperatorId) {
+        self.change(id, |operator| operator.away = false);
     }
 
     /// Gives an operator a call; an offer lapses without a word, since *connected* says it.
@@ -115,7 +140,7 @@ impl Roster {
         });
     }
 
-    /// The longest free of the available operators who answer by themselves.
+    /// The longest free of those who answer by themselves.
     pub(crate) fn longest_free(&self) -> Option<OperatorId> {
         self.by_itself.first_key_value().map(|(_, id)| *id)
     }
@@ -126,8 +151,8 @@ impl Roster {
         Some((offer.call, &offer.name))
     }
 
-    /// Makes the offers true: the first in line stands offered to every free, available operator who answers
-    /// by hand, and nothing else to anybody.
+    /// Makes the offers true: the first in line stands offered to every free operator who answers by hand, and
+    /// nothing else to anybody.
     ///
     /// It costs as much as there is to tell, not as there are operators.
     pub(crate) fn offer(
@@ -196,7 +221,8 @@ impl Roster {
 
     fn index(&mut self, id: OperatorId) {
         let Some(operator) = self.operators.get(&id) else { return };
-        let free = operator.call.is_none() && operator.presence == Presence::Available;
+        let free =
+            operator.call.is_none() && operator.presence == Presence::Available && !operator.away;
         match (free, operator.answering) {
             (true, Answering::ByItself) => {
                 self.by_itself.insert(operator.turn, id);

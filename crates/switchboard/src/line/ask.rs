@@ -2,14 +2,13 @@
 
 use helpline_proto::{
     ids::{CallId, Nonce, Side},
+    planted::{Bug, has},
     text::Text,
 };
 
 use crate::{
-    Effect, Notice, Now, OperatorId, Party, Refusal, Request, Why,
-    call::{Call, State},
-    line::Switchboard,
-    roster::Presence,
+    Effect, Notice, Now, OperatorId, Party, Presence, Record, Refusal, Request, Why, call::State,
+    line::Switchboard, queue::First,
 };
 
 impl Switchboard {
@@ -21,11 +20,7 @@ impl Switchboard {
         request: Request,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        let known = match from {
-            Party::Caller(id) => self.calls.get(&id).is_some_and(Call::has_caller),
-            Party::Operator(id) => self.roster.operator(id).is_some(),
-        };
-        if !known {
+        if !self.is_present(from) {
             return Ok(());
         }
         match (from, request) {
@@ -35,19 +30,14 @@ impl Switchboard {
             (_, Request::HangUp { call }) => self.hang_up(now, from, call, effects)?,
             (_, Request::Typing { call }) => self.typing(from, call, effects)?,
             (_, Request::EndSeen { call }) => self.end_seen(from, call, effects)?,
-            (Party::Operator(id), Request::Next) => {
-                self.may_answer(id)?;
-                let first = self.queue.first().ok_or(Refusal::NobodyWaiting)?;
-                self.connect(now, first, id, effects);
-            }
+            (Party::Operator(id), Request::Next) => self.next(now, id, effects)?,
             (Party::Operator(id), Request::Answer { call }) => {
-                self.may_answer(id)?;
-                let offered = self.roster.offered_to(id).filter(|(offered, _)| *offered == call);
-                offered.ok_or(Refusal::NotOffered)?;
-                self.connect(now, call, id, effects);
+                self.answer(now, id, call, effects)?;
             }
-            (Party::Operator(id), Request::Ready) => self.roster.choose(id, Presence::Available),
-            (Party::Operator(id), Request::Pause) => self.roster.choose(id, Presence::Break),
+            (Party::Operator(id), Request::Ready) => {
+                self.choose(id, Presence::Available, effects);
+            }
+            (Party::Operator(id), Request::Pause) => self.choose(id, Presence::Break, effects),
             (Party::Operator(id), Request::SignOff) => self.sign_off(now, id, effects),
             (
                 Party::Caller(_),
@@ -102,21 +92,24 @@ impl Switchboard {
         let why = match self.calls.get(&id).ok_or(Refusal::NoSuchCall)?.state() {
             State::Waiting => Why::Abandoned,
             State::Connected(_) => Why::Bye,
+            State::Ended(_) if has(Bug::EndRecordedTwice) => Why::Bye,
             State::Ended(_) => return Err(Refusal::CallEnded),
         };
         self.end_call(now, id, side.into(), why, effects);
+        if has(Bug::OperatorReleasedAtBye)
+            && side == Side::Caller
+            && let Some(operator) = self.calls.get(&id).and_then(|call| call.hearers().operator)
+        {
+            self.operator_done(operator, id, effects);
+        }
         Ok(())
     }
 
     /// Tells the other side, if there is one. Typing into an ended call is no fault: the two crossed.
     fn typing(&self, from: Party, id: CallId, effects: &mut Vec<Effect>) -> Result<(), Refusal> {
-        let side = self.side(from, id)?;
-        if let Some(answer) = self.calls.get(&id).and_then(Call::answer) {
-            let to = match side.other() {
-                Side::Caller => Party::Caller(id),
-                Side::Operator => Party::Operator(answer.operator),
-            };
-            effects.push(Effect::Tell { to, notice: Notice::Typing { call: id, from: side } });
+        self.side(from, id)?;
+        if let Some((call, from, to)) = self.talk(from) {
+            effects.push(Effect::Tell { to, notice: Notice::Typing { call, from } });
         }
         Ok(())
     }
@@ -129,26 +122,61 @@ impl Switchboard {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         self.side(from, id)?;
-        if !self.calls.get(&id).is_some_and(|call| matches!(call.state(), State::Ended(_))) {
-            return Ok(());
-        }
         match from {
-            Party::Caller(_) => self.dismiss_caller(id, effects),
-            Party::Operator(operator) => {
-                self.done(id, Side::Operator);
-                self.roster.release(operator);
-            }
+            _ if !self.has_end_to_see(from) => {}
+            Party::Caller(_) => self.caller_done(id, effects),
+            Party::Operator(operator) => self.operator_done(operator, id, effects),
         }
         Ok(())
     }
 
-    fn may_answer(&self, id: OperatorId) -> Result<(), Refusal> {
+    /// Connects an operator with the first in line, and lets go of a caller who has been away for long.
+    fn next(&mut self, now: Now, id: OperatorId, effects: &mut Vec<Effect>) -> Result<(), Refusal> {
+        let held = self.call_of(id);
+        if held.is_some_and(|call| !self.may_be_let_go(now, call)) {
+            return Err(Refusal::Occupied);
+        }
+        if self.stopping {
+            return Err(Refusal::Closed);
+        }
+        let mut first = match self.queue.first() {
+            Some(First::Present(first)) => first,
+            Some(First::Awaited) => return Err(Refusal::FirstIsAway),
+            None => return Err(Refusal::NobodyWaiting),
+        };
+        if has(Bug::NextReadsStaleState) {
+            first =
+                self.stale_first.take().filter(|id| self.calls.contains_key(id)).unwrap_or(first);
+        }
+        if let Some(held) = held {
+            self.let_go(now, held, effects);
+        }
+        self.connect(now, first, id, effects);
+        Ok(())
+    }
+
+    fn answer(
+        &mut self,
+        now: Now,
+        id: OperatorId,
+        call: CallId,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
         if self.call_of(id).is_some() {
-            Err(Refusal::Occupied)
-        } else if self.stopping {
-            Err(Refusal::Closed)
-        } else {
-            Ok(())
+            return Err(Refusal::Occupied);
+        }
+        if self.stopping {
+            return Err(Refusal::Closed);
+        }
+        let offered = self.roster.offered_to(id).filter(|(offered, _)| *offered == call);
+        offered.ok_or(Refusal::NotOffered)?;
+        self.connect(now, call, id, effects);
+        Ok(())
+    }
+
+    fn choose(&mut self, operator: OperatorId, presence: Presence, effects: &mut Vec<Effect>) {
+        if self.roster.choose(operator, presence) {
+            effects.push(Effect::Record(Record::Chose { operator, presence }));
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use helpline_proto::{
     ids::{Answering, CallId},
+    limits,
     text::Name,
     time::{Moment, UnixMillis},
 };
 use helpline_switchboard::{
-    Effect, Input, Notice, Now, OperatorId, Party, QueueNumber, Record, Request, Rules,
+    Effect, Input, Notice, Now, OperatorId, Party, Record, Refusal, Request, Rules, Snapshot,
     Switchboard, TicketHash,
 };
 
@@ -15,6 +16,13 @@ const WEI: OperatorId = OperatorId(1);
 
 fn call(number: u32) -> CallId {
     CallId(u128::from(number).to_be_bytes())
+}
+
+/// Everybody has another ticket.
+fn ticket(number: u32) -> TicketHash {
+    let mut ticket = [0; 32];
+    ticket[..4].copy_from_slice(&number.to_be_bytes());
+    TicketHash(ticket)
 }
 
 fn handle(line: &mut Switchboard, input: Input) -> Vec<Effect> {
@@ -28,17 +36,19 @@ fn ask(line: &mut Switchboard, from: Party, request: Request) -> Vec<Effect> {
 }
 
 fn crowd(waiting: u32) -> Switchboard {
-    let mut line = Switchboard::new(Rules { places: waiting }, QueueNumber(1));
+    let rules = Rules { places: waiting, ..Rules::default() };
+    let mut line = Switchboard::restore(rules, &Snapshot::default(), NOW);
     for number in 1..=waiting {
         let name = Name::new("caller").unwrap();
-        handle(&mut line, Input::Join { call: call(number), ticket: TicketHash([0; 32]), name });
+        handle(&mut line, Input::Join { call: call(number), ticket: ticket(number), name });
     }
     assert_eq!(line.waiting(), waiting);
     line
 }
 
 fn sign_on(line: &mut Switchboard, operator: OperatorId) {
-    let (ticket, name) = (TicketHash([0; 32]), Name::new("wei").unwrap());
+    let number = u32::MAX - u32::try_from(operator.0).unwrap();
+    let (ticket, name) = (ticket(number), Name::new("wei").unwrap());
     let answering = Answering::ByHand;
     handle(line, Input::SignOn { operator, ticket, name, answering });
 }
@@ -80,7 +90,9 @@ fn an_impatient_crowd_costs_no_more_than_a_patient_one() {
     let mut line = crowd(10_000);
     let mut told = 0;
     for number in 1..=10_000 {
-        told += places(&handle(&mut line, Input::Gone(Party::Caller(call(number)))));
+        let (from, call) = (Party::Caller(call(number)), call(number));
+        told += places(&ask(&mut line, from, Request::HangUp { call }));
+        ask(&mut line, from, Request::EndSeen { call });
     }
     assert!(told <= 32 * 10_000, "{told} places told");
     assert_eq!(line.calls(), 0);
@@ -109,9 +121,35 @@ fn a_hundred_thousand_wait_and_each_is_answered_in_turn() {
         if number % 3 != 1 {
             ask(&mut line, Party::Operator(WEI), Request::Next);
             assert_eq!(line.call_of(WEI), Some(call(number)));
-            handle(&mut line, Input::Gone(Party::Caller(call(number))));
-            ask(&mut line, Party::Operator(WEI), Request::EndSeen { call: call(number) });
+            let (from, call) = (Party::Caller(call(number)), call(number));
+            ask(&mut line, from, Request::HangUp { call });
+            ask(&mut line, from, Request::EndSeen { call });
+            ask(&mut line, Party::Operator(WEI), Request::EndSeen { call });
         }
     }
     assert_eq!(line.calls(), 0);
+}
+
+#[test]
+fn a_hundred_thousand_come_back_after_a_restart_in_any_order() {
+    let line = crowd(100_000);
+    let snapshot = line.snapshot();
+    let rules = Rules { places: 1, ..Rules::default() };
+    let mut line = Switchboard::restore(rules, &snapshot, NOW);
+    assert_eq!(line.snapshot(), snapshot);
+    sign_on(&mut line, WEI);
+    // The first is waited for, however many others come back.
+    for number in (50_001..=100_000).rev() {
+        handle(&mut line, Input::Back(Party::Caller(call(number))));
+        let refusal = ask(&mut line, Party::Operator(WEI), Request::Next);
+        assert_eq!(refusal, [Effect::Refuse(Refusal::FirstIsAway)]);
+    }
+    // Half of them are passed over, and back in time all the same.
+    let later = Now { moment: NOW.moment + limits::PASSED_OVER, at: NOW.at };
+    line.handle_timeout(later, &mut Vec::new());
+    for number in (1..=50_000).rev() {
+        handle(&mut line, Input::Back(Party::Caller(call(number))));
+    }
+    drain(&mut line);
+    assert_eq!(line.snapshot().calls, []);
 }

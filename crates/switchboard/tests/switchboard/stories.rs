@@ -1,5 +1,7 @@
 //! Each rule, as a story.
 
+use std::time::Duration;
+
 use helpline_proto::{
     ids::{Answering, CallId, Nonce, Seq},
     limits,
@@ -8,23 +10,23 @@ use helpline_proto::{
 };
 use helpline_switchboard::{
     Effect, Input, Item, Notice, Now, OperatorId, Party, QueueNumber, Record, Request, Rules,
-    Switchboard, TicketHash, Wait,
+    Snapshot, Switchboard, TicketHash, Wait,
 };
 
 /// A line whose people are known by name, and whose effects are read as short sentences.
-struct Line {
-    line: Switchboard,
+pub(crate) struct Line {
+    pub(crate) line: Switchboard,
     millis: u64,
 }
 
 /// A caller's call has the id of their name.
-fn call(name: &str) -> CallId {
+pub(crate) fn call(name: &str) -> CallId {
     let mut bytes = [0; 16];
     bytes[..name.len()].copy_from_slice(name.as_bytes());
     CallId(bytes)
 }
 
-fn operator(name: &str) -> OperatorId {
+pub(crate) fn operator(name: &str) -> OperatorId {
     let mut bytes = [0; 8];
     bytes[..name.len()].copy_from_slice(name.as_bytes());
     OperatorId(u64::from_be_bytes(bytes))
@@ -34,12 +36,19 @@ fn named(bytes: &[u8]) -> String {
     String::from_utf8(bytes.iter().copied().filter(|byte| *byte > 0).collect()).unwrap()
 }
 
-fn caller_named(name: &str) -> Party {
+pub(crate) fn caller_named(name: &str) -> Party {
     Party::Caller(call(name))
 }
 
-fn operator_named(name: &str) -> Party {
+pub(crate) fn operator_named(name: &str) -> Party {
     Party::Operator(operator(name))
+}
+
+/// The ticket of whoever has this name.
+pub(crate) fn ticket(name: &str) -> TicketHash {
+    let mut bytes = [0; 32];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    TicketHash(bytes)
 }
 
 fn spoken(wait: Option<Wait>) -> String {
@@ -67,6 +76,10 @@ fn sentence(effect: &Effect) -> String {
         Effect::Record(Record::Closed { call: id, .. }) => format!("* closed {}", call(id)),
         Effect::Record(Record::SignedOn { operator: id, .. }) => format!("* on {}", operator(id)),
         Effect::Record(Record::SignedOff { operator: id, .. }) => format!("* off {}", operator(id)),
+        Effect::Record(Record::Done { call: id, side }) => format!("* {side:?} done {}", call(id)),
+        Effect::Record(Record::Chose { operator: id, presence }) => {
+            format!("* {presence:?} {}", operator(id))
+        }
         Effect::Record(Record::Refused) => "* refused".into(),
         Effect::Entry { call: id, entry, hearers } => {
             let item = match &entry.item {
@@ -91,7 +104,16 @@ fn sentence(effect: &Effect) -> String {
                 Notice::Connected { peer, next_nonce, .. } => {
                     format!("connected with {peer}, nonce {}", next_nonce.0)
                 }
+                Notice::Resumed { calls } => {
+                    let listed = |l: &helpline_switchboard::Listed| {
+                        format!("{} to {}, nonce {}", call(&l.call), l.last.0, l.next_nonce.0)
+                    };
+                    format!("resumed {:?}", calls.iter().map(listed).collect::<Vec<_>>())
+                }
                 Notice::Typing { from, .. } => format!("{from:?} types"),
+                Notice::PutBack { .. } => "put back".to_owned(),
+                Notice::Away { from, .. } => format!("{from:?} is away"),
+                Notice::Back { from, .. } => format!("{from:?} is back"),
                 Notice::Offer { name, waiting, .. } => format!("offer {name}, {waiting} waiting"),
                 Notice::Withdrawn { name, waiting, .. } => {
                     format!("withdrawn {name}, {waiting} waiting")
@@ -110,85 +132,124 @@ fn sentence(effect: &Effect) -> String {
 }
 
 impl Line {
-    fn with_places(places: u32) -> Self {
-        Self { line: Switchboard::new(Rules { places }, QueueNumber(7)), millis: 0 }
+    /// A line that has had six callers.
+    pub(crate) fn with_places(places: u32) -> Self {
+        let snapshot = Snapshot { next_number: QueueNumber(7), ..Snapshot::default() };
+        let now = Now { moment: Moment(0), at: UnixMillis(0) };
+        let rules = Rules { places, ..Rules::default() };
+        Self { line: Switchboard::restore(rules, &snapshot, now), millis: 0 }
     }
 
-    fn open() -> Self {
+    pub(crate) fn open() -> Self {
         Self::with_places(4)
+    }
+
+    /// The same line after a restart.
+    pub(crate) fn restarted(&self) -> Self {
+        let (rules, snapshot) = (Rules::default(), self.line.snapshot());
+        Self { line: Switchboard::restore(rules, &snapshot, self.now()), millis: self.millis }
     }
 
     fn now(&self) -> Now {
         Now { moment: Moment(self.millis), at: UnixMillis(0) }
     }
 
-    fn does(&mut self, input: Input) -> Vec<String> {
+    pub(crate) fn does(&mut self, input: Input) -> Vec<String> {
         let mut effects = Vec::new();
         self.line.handle(self.now(), input, &mut effects);
         effects.iter().map(sentence).collect()
     }
 
-    fn join(&mut self, name: &str) -> Vec<String> {
-        let (call, name) = (call(name), Name::new(name).unwrap());
-        self.does(Input::Join { call, ticket: TicketHash([0; 32]), name })
+    pub(crate) fn join(&mut self, name: &str) -> Vec<String> {
+        let (call, ticket, name) = (call(name), ticket(name), Name::new(name).unwrap());
+        self.does(Input::Join { call, ticket, name })
     }
 
     fn sign_on(&mut self, name: &str, answering: Answering) -> Vec<String> {
-        let (operator, name) = (operator(name), Name::new(name).unwrap());
-        self.does(Input::SignOn { operator, ticket: TicketHash([0; 32]), name, answering })
+        let (operator, ticket, name) = (operator(name), ticket(name), Name::new(name).unwrap());
+        self.does(Input::SignOn { operator, ticket, name, answering })
     }
 
     /// Signs on somebody who answers by hand.
-    fn by_hand(&mut self, name: &str) -> Vec<String> {
+    pub(crate) fn by_hand(&mut self, name: &str) -> Vec<String> {
         self.sign_on(name, Answering::ByHand)
     }
 
     /// Signs on somebody who answers by themselves.
-    fn by_itself(&mut self, name: &str) -> Vec<String> {
+    pub(crate) fn by_itself(&mut self, name: &str) -> Vec<String> {
         self.sign_on(name, Answering::ByItself)
     }
 
-    fn ask(&mut self, from: Party, request: Request) -> Vec<String> {
+    pub(crate) fn ask(&mut self, from: Party, request: Request) -> Vec<String> {
         self.does(Input::Ask { from, request })
     }
 
-    fn say(&mut self, from: Party, to: &str, nonce: u32, text: &str) -> Vec<String> {
+    pub(crate) fn say(&mut self, from: Party, to: &str, nonce: u32, text: &str) -> Vec<String> {
         let text = Text::new(text).unwrap();
         self.ask(from, Request::Say { call: call(to), nonce: Nonce(nonce), text })
     }
 
-    fn hang_up(&mut self, from: Party, name: &str) -> Vec<String> {
+    pub(crate) fn hang_up(&mut self, from: Party, name: &str) -> Vec<String> {
         self.ask(from, Request::HangUp { call: call(name) })
     }
 
-    fn end_seen(&mut self, from: Party, name: &str) -> Vec<String> {
+    pub(crate) fn end_seen(&mut self, from: Party, name: &str) -> Vec<String> {
         self.ask(from, Request::EndSeen { call: call(name) })
     }
 
-    fn next(&mut self, name: &str) -> Vec<String> {
+    pub(crate) fn next(&mut self, name: &str) -> Vec<String> {
         self.ask(operator_named(name), Request::Next)
     }
 
-    fn gone(&mut self, party: Party) -> Vec<String> {
-        self.does(Input::Gone(party))
+    pub(crate) fn away(&mut self, party: Party) -> Vec<String> {
+        self.does(Input::Away(party))
+    }
+
+    pub(crate) fn back(&mut self, party: Party) -> Vec<String> {
+        self.does(Input::Back(party))
+    }
+
+    /// Lets so much time pass; boards are left out of what follows.
+    pub(crate) fn pass(&mut self, time: Duration) -> Vec<String> {
+        let until = self.millis + u64::try_from(time.as_millis()).unwrap();
+        let mut told = Vec::new();
+        while self.line.poll_timeout().is_some_and(|at| at.0 <= until) {
+            self.millis = self.line.poll_timeout().unwrap().0.max(self.millis);
+            let mut effects = Vec::new();
+            self.line.handle_timeout(self.now(), &mut effects);
+            told.extend(effects.iter().map(sentence).filter(|told| !told.contains(" < board ")));
+        }
+        self.millis = until;
+        told
     }
 
     /// Lets time pass, to the very moment the line asked for.
-    fn wait(&mut self) -> Vec<String> {
+    pub(crate) fn wait(&mut self) -> Vec<String> {
         self.millis = self.line.poll_timeout().unwrap().0;
         let mut effects = Vec::new();
         self.line.handle_timeout(self.now(), &mut effects);
         effects.iter().map(sentence).collect()
     }
 
-    fn restated(&self, party: Party) -> Vec<String> {
+    pub(crate) fn resumed(&self, party: Party) -> Vec<String> {
+        let mut effects = Vec::new();
+        self.line.resumed(party, &mut effects);
+        effects.iter().map(sentence).collect()
+    }
+
+    pub(crate) fn restated(&self, party: Party) -> Vec<String> {
         let mut effects = Vec::new();
         self.line.restate(party, &mut effects);
         effects.iter().map(sentence).collect()
     }
 
+    /// Who is on the other side of Ada's talk with Wei.
+    pub(crate) fn other(&self, party: Party) -> Party {
+        if party == caller_named("ada") { operator_named("wei") } else { caller_named("ada") }
+    }
+
     /// Ada talks with Wei, who answers by hand.
-    fn talk() -> Self {
+    pub(crate) fn talk() -> Self {
         let mut line = Self::open();
         line.by_hand("wei");
         line.join("ada");
@@ -330,7 +391,10 @@ fn hanging_up_in_line_moves_those_behind() {
         line.hang_up(caller_named("bob"), "bob"),
         ["* closed bob", "bob 2. ended by Caller, Abandoned > bob", "eve < place 2 of 2, nonce 1"]
     );
-    assert_eq!(line.end_seen(caller_named("bob"), "bob"), ["bob dismissed: Done"]);
+    assert_eq!(
+        line.end_seen(caller_named("bob"), "bob"),
+        ["* Caller done bob", "bob dismissed: Done"]
+    );
     assert!(line.end_seen(caller_named("bob"), "bob").is_empty(), "it crossed the dismissal");
 }
 
@@ -357,6 +421,7 @@ fn an_operator_is_free_only_when_the_end_is_seen() {
     assert_eq!(
         line.end_seen(operator_named("wei"), "ada"),
         [
+            "* Operator done ada",
             "* answered bob by wei",
             "bob < connected with wei, nonce 1",
             "wei < connected with bob, nonce 1",
@@ -366,27 +431,63 @@ fn an_operator_is_free_only_when_the_end_is_seen() {
 }
 
 #[test]
-fn who_does_not_see_the_end_in_time_is_cut() {
+fn who_does_not_see_the_end_in_time_is_cut_and_then_away() {
     let mut line = Line::talk();
     line.hang_up(caller_named("ada"), "ada");
-    assert_eq!(line.wait(), ["wei < board 0 [] []"]);
+    let almost = limits::END_SEEN - Duration::from_millis(1);
+    assert!(line.pass(almost).is_empty());
     assert_eq!(
-        line.wait(),
-        ["* off wei", "wei dismissed: EndNotSeen", "ada dismissed: EndNotSeen"]
+        line.pass(Duration::from_millis(1)),
+        ["ada dismissed: EndNotSeen", "wei dismissed: EndNotSeen"]
     );
-    assert_eq!(line.millis, u64::try_from(limits::END_SEEN.as_millis()).unwrap());
+    assert!(line.end_seen(operator_named("wei"), "ada").is_empty(), "it crossed the dismissal");
+    assert_eq!(line.line.call_of(operator("wei")), Some(call("ada")));
+    assert!(line.pass(limits::OPERATOR_GRACE - Duration::from_millis(1)).is_empty());
+    assert_eq!(
+        line.pass(Duration::from_millis(1)),
+        ["* Operator done ada", "* off wei", "wei dismissed: Done"]
+    );
+    assert_eq!(
+        line.pass(limits::CALL_GRACE - limits::OPERATOR_GRACE),
+        ["* Caller done ada", "ada dismissed: Done"]
+    );
     assert_eq!((line.line.calls(), line.line.operators()), (0, 0));
     assert_eq!(line.line.poll_timeout(), None);
+}
+
+#[test]
+fn who_is_back_after_the_end_has_the_full_time_to_see_it() {
+    for party in [caller_named("ada"), operator_named("wei")] {
+        let mut line = Line::talk();
+        line.away(party);
+        line.hang_up(line.other(party), "ada");
+        line.end_seen(line.other(party), "ada");
+        line.pass(Duration::from_secs(30));
+        assert!(line.back(party).is_empty());
+        let [_, resumed] = &line.resumed(party)[..] else { panic!("two notices") };
+        assert!(resumed.ends_with(r#"resumed ["ada to 3, nonce 1"]"#), "{resumed}");
+        line.pass(Duration::from_secs(9));
+        assert!(line.back(party).is_empty(), "yet another connection");
+        line.pass(Duration::from_secs(9));
+        assert!(line.pass(Duration::from_secs(1))[0].ends_with("dismissed: EndNotSeen"));
+        line.back(party);
+        line.end_seen(party, "ada");
+        assert_eq!(line.line.calls(), 0);
+    }
 }
 
 #[test]
 fn an_end_seen_by_both_is_forgotten() {
     let mut line = Line::talk();
     line.hang_up(operator_named("wei"), "ada");
-    assert!(line.end_seen(operator_named("wei"), "ada").is_empty());
+    assert_eq!(line.end_seen(operator_named("wei"), "ada"), ["* Operator done ada"]);
     assert_eq!(line.line.last_seq(call("ada")), Some(Seq(3)));
-    assert_eq!(line.end_seen(caller_named("ada"), "ada"), ["ada dismissed: Done"]);
+    assert_eq!(
+        line.end_seen(caller_named("ada"), "ada"),
+        ["* Caller done ada", "ada dismissed: Done"]
+    );
     assert_eq!(line.line.last_seq(call("ada")), None);
+    assert_eq!(line.line.holder(ticket("ada")), None);
     line.wait();
     assert_eq!(line.line.poll_timeout(), None, "nothing is left to wait for");
 }
@@ -397,53 +498,6 @@ fn there_is_no_end_to_see_before_it() {
     assert!(line.end_seen(caller_named("ada"), "ada").is_empty());
     assert!(line.end_seen(operator_named("wei"), "ada").is_empty());
     assert_eq!(line.line.talking(), 1);
-}
-
-#[test]
-fn a_lost_caller_ends_the_call() {
-    let mut line = Line::talk();
-    assert_eq!(
-        line.gone(caller_named("ada")),
-        ["* closed ada", "ada 3. ended by Caller, Lost > ada wei", "ada dismissed: Done"]
-    );
-    assert_eq!(line.next("wei"), ["! Occupied"], "the operator has yet to see it");
-    assert!(line.end_seen(operator_named("wei"), "ada").is_empty());
-    assert_eq!(line.line.calls(), 0);
-
-    line.join("bob");
-    assert_eq!(
-        line.gone(caller_named("bob")),
-        [
-            "* closed bob",
-            "bob 2. ended by Caller, Lost > bob",
-            "bob dismissed: Done",
-            "wei < withdrawn bob, 0 waiting"
-        ]
-    );
-    assert!(line.gone(caller_named("bob")).is_empty());
-}
-
-#[test]
-fn a_caller_lost_after_the_end_is_only_dismissed() {
-    let mut line = Line::talk();
-    line.hang_up(operator_named("wei"), "ada");
-    assert_eq!(line.gone(caller_named("ada")), ["ada dismissed: Done"]);
-}
-
-#[test]
-fn a_lost_operator_ends_the_call() {
-    let mut line = Line::talk();
-    assert_eq!(
-        line.gone(operator_named("wei")),
-        [
-            "* closed ada",
-            "ada 3. ended by Operator, Lost > ada wei",
-            "* off wei",
-            "wei dismissed: Done"
-        ]
-    );
-    assert_eq!(line.end_seen(caller_named("ada"), "ada"), ["ada dismissed: Done"]);
-    assert_eq!(line.line.calls(), 0);
 }
 
 #[test]
@@ -531,13 +585,19 @@ fn the_first_in_line_is_offered_to_all_who_answer_by_hand() {
         ],
         "zoe is told by being connected"
     );
-    assert_eq!(line.ask(operator_named("wei"), Request::Pause), ["wei < withdrawn bob, 1 waiting"]);
+    assert_eq!(
+        line.ask(operator_named("wei"), Request::Pause),
+        ["* Break wei", "wei < withdrawn bob, 1 waiting"]
+    );
     assert_eq!(
         line.ask(operator_named("wei"), Request::Answer { call: call("bob") }),
         ["! NotOffered"]
     );
     assert!(line.ask(operator_named("wei"), Request::Pause).is_empty());
-    assert_eq!(line.ask(operator_named("wei"), Request::Ready), ["wei < offer bob, 1 waiting"]);
+    assert_eq!(
+        line.ask(operator_named("wei"), Request::Ready),
+        ["* Available wei", "wei < offer bob, 1 waiting"]
+    );
     assert!(line.ask(operator_named("wei"), Request::Ready).is_empty());
     assert_eq!(
         line.ask(operator_named("zoe"), Request::Answer { call: call("bob") }),
@@ -555,8 +615,12 @@ fn on_a_break_one_may_still_ask_for_the_next() {
     assert_eq!(line.next("wei")[0], "* answered ada by wei");
     line.join("bob");
     line.hang_up(operator_named("wei"), "ada");
-    assert!(line.end_seen(operator_named("wei"), "ada").is_empty(), "still on a break");
-    assert_eq!(line.ask(operator_named("wei"), Request::Ready)[0], "* answered bob by wei");
+    assert_eq!(
+        line.end_seen(operator_named("wei"), "ada"),
+        ["* Operator done ada"],
+        "still on a break"
+    );
+    assert_eq!(line.ask(operator_named("wei"), Request::Ready)[1], "* answered bob by wei");
 }
 
 #[test]
@@ -633,32 +697,25 @@ fn a_wait_is_told_once_three_calls_have_ended_and_while_somebody_is_there() {
         line.join("fay"),
         ["* refused", "! Busy { wait: Some(Wait { low: 240, high: 300 }) }"]
     );
-    line.gone(operator_named("wei"));
-    assert_eq!(line.restated(caller_named("bob")), ["bob < place 1 of 4, nonce 1"]);
+    line.ask(operator_named("wei"), Request::SignOff);
+    assert_eq!(line.restated(caller_named("bob")), ["bob < place 2 of 5, nonce 1"]);
 }
 
 #[test]
-fn a_stopping_line_sends_away_who_waits_and_lets_the_others_talk() {
+fn on_a_stopping_line_nobody_is_connected_and_those_who_talk_go_on() {
     let mut line = Line::talk();
     line.by_hand("zoe");
     line.join("bob");
     line.join("cy");
-    assert_eq!(
-        line.does(Input::Stop),
-        [
-            "* closed bob",
-            "bob 2. ended by Server, Stopping > bob",
-            "* closed cy",
-            "cy 2. ended by Server, Stopping > cy",
-            "zoe < withdrawn bob, 0 waiting",
-        ]
-    );
+    assert_eq!(line.does(Input::Stop), ["zoe < withdrawn bob, 2 waiting"]);
+    assert_eq!((line.line.waiting(), line.line.finishing()), (2, 1));
     assert_eq!(line.join("dee"), ["! Closed"]);
     assert_eq!(line.next("zoe"), ["! Closed"]);
     assert_eq!(
         line.ask(operator_named("zoe"), Request::Answer { call: call("bob") }),
         ["! Closed"]
     );
+    assert_eq!(line.next("wei"), ["! Occupied"]);
     assert_eq!(line.by_itself("ann").len(), 3, "signing on is allowed");
     assert_eq!(
         line.say(caller_named("ada"), "ada", 1, "go on"),
@@ -669,40 +726,65 @@ fn a_stopping_line_sends_away_who_waits_and_lets_the_others_talk() {
         line.ask(operator_named("wei"), Request::SignOff),
         [
             "ada 4. wei left > ada wei",
-            "* closed ada",
-            "ada 5. ended by Server, Stopping > ada",
+            "* put back ada",
+            "ada < place 1 of 3, nonce 2",
+            "bob < place 2 of 3, nonce 1",
+            "cy < place 3 of 3, nonce 1",
             "* off wei",
             "wei dismissed: Done",
-        ],
-        "nobody waits on a line that stops"
+        ]
     );
+    assert_eq!((line.line.waiting(), line.line.finishing()), (3, 0));
 }
 
 #[test]
-fn at_the_end_everything_ends() {
+fn a_stopping_line_waits_only_for_those_who_are_there() {
+    for party in [caller_named("ada"), operator_named("wei")] {
+        let mut line = Line::talk();
+        line.does(Input::Stop);
+        line.away(party);
+        assert_eq!((line.line.talking(), line.line.finishing()), (1, 0));
+        assert_eq!(line.back(party).len(), 1);
+        assert_eq!(line.line.finishing(), 1);
+    }
+}
+
+#[test]
+fn on_a_stopping_line_nobody_is_let_go_of() {
+    let mut line = Line::open();
+    line.by_itself("wei");
+    line.join("ada");
+    line.join("bob");
+    line.does(Input::Stop);
+    line.away(caller_named("ada"));
+    assert!(line.pass(limits::LET_GO_BY_ITSELF * 2).is_empty());
+    assert_eq!(line.next("wei"), ["! Closed"]);
+    assert_eq!(line.line.call_of(operator("wei")), Some(call("ada")));
+}
+
+#[test]
+fn at_the_end_everybody_is_sent_away_and_everything_is_kept() {
     let mut line = Line::talk();
     line.by_hand("zoe");
+    line.by_hand("ann");
     line.join("bob");
     line.join("cy");
     line.hang_up(caller_named("cy"), "cy");
+    line.away(operator_named("ann"));
+    let kept = line.line.snapshot();
     assert_eq!(
         line.does(Input::End),
         [
-            "* closed bob",
-            "bob 2. ended by Server, Stopping > bob",
-            "* closed ada",
-            "ada 3. ended by Server, Stopping > ada wei",
-            "* off wei",
-            "wei dismissed: Stopped",
-            "* off zoe",
-            "zoe dismissed: Stopped",
             "ada dismissed: Stopped",
             "bob dismissed: Stopped",
             "cy dismissed: Stopped",
+            "wei dismissed: Stopped",
+            "zoe dismissed: Stopped",
         ]
     );
-    assert_eq!((line.line.calls(), line.line.operators()), (0, 0));
+    assert_eq!(line.line.snapshot(), kept);
     assert_eq!(line.line.poll_timeout(), None);
+    assert!(line.does(Input::End).is_empty());
 }
 
 #[test]
