@@ -51,8 +51,8 @@ impl<'a> Columns<'a> {
                 why: Some(match why {
                     Why::Bye => 1,
                     Why::Abandoned => 2,
-                    Why::Lost => 3,
-                    Why::Stopping => 4,
+                    // 3 and 4 are taken: see below.
+                    Why::TimedOut => 5,
                 }),
                 ..empty
             },
@@ -99,12 +99,23 @@ pub(super) fn read(row: &Row<'_>) -> Result<Entry, StoreError> {
             why: match row.get(7)? {
                 1 => Why::Bye,
                 2 => Why::Abandoned,
-                3 => Why::Lost,
-                4 => Why::Stopping,
+                // The first form had 3 for lost and 4 for stopping: nobody could come back to
+                // a call, so each broken connection and each stop was the end of it.
+                3..=5 => Why::TimedOut,
                 _ => return Err(StoreError::Nonsense("a call that ended for no reason")),
             },
         },
         _ => return Err(StoreError::Nonsense("an entry of no kind")),
     };
     Ok(Entry { seq: Seq(row.get(0)?), at: UnixMillis(row.get(1)?), item })
+}
+
+/// A number as the database has it.
+pub(super) fn signed(number: u64) -> Result<i64, StoreError> {
+    i64::try_from(number).map_err(|_| StoreError::Nonsense("a number beyond all counting"))
+}
+
+/// A number as the switchboard has it.
+pub(super) fn unsigned(number: i64) -> Result<u64, StoreError> {
+    u64::try_from(number).map_err(|_| StoreError::Nonsense("a number below zero"))
 }

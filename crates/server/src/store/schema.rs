@@ -7,7 +7,7 @@ use super::StoreError;
 
 /// Entries are only ever appended, and no index is kept on them: a commit touches the end of one
 /// table, however many calls it serves. A call knows its first and last row.
-const FIRST: &str = "
+pub(super) const FIRST: &str = "
 CREATE TABLE call (
     number      INTEGER PRIMARY KEY,     -- its place in the order of arrival
     id          BLOB NOT NULL UNIQUE,    -- 16 random bytes
@@ -52,7 +52,40 @@ CREATE TABLE count (
 CREATE INDEX open_call ON call (number) WHERE state <> 2;
 ";
 
+/// Everything that has to be known for a line to go on after its server was killed.
+///
+/// In the first form nobody could come back, so whoever it had left open is cut off: that is how its
+/// own servers ended such calls at their next start. No server of this form cuts anybody off.
+const SECOND: &str = "
+ALTER TABLE call ADD COLUMN connected_at INTEGER;       -- when the last sign-on answered
+ALTER TABLE call ADD COLUMN caller_unseen INTEGER NOT NULL DEFAULT 0;   -- 1 while the end is to be
+ALTER TABLE call ADD COLUMN operator_unseen INTEGER NOT NULL DEFAULT 0; -- seen by that side
+ALTER TABLE sign_on ADD COLUMN answering INTEGER;       -- 1 by hand, 2 by itself
+ALTER TABLE sign_on ADD COLUMN presence INTEGER;        -- 1 available, 2 break
+-- why an entry ended its call: 3 lost and 4 stopping are of the first form only, 5 is timed out
+
+CREATE TABLE start (
+    number INTEGER PRIMARY KEY,
+    at     INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO entry (call, seq, at, kind, side, why)
+SELECT number,
+       1 + coalesce((SELECT seq FROM entry WHERE row >= first_row AND call = number
+                     ORDER BY row DESC LIMIT 1), 0),
+       CAST(unixepoch('subsec') * 1000 AS INTEGER), 4, 3, 3
+FROM call WHERE state <> 2 ORDER BY number;
+UPDATE call SET state = 2, (closed_at, last_row) =
+    (SELECT at, row FROM entry WHERE call = number ORDER BY row DESC LIMIT 1)
+WHERE state <> 2;
+UPDATE sign_on SET until = CAST(unixepoch('subsec') * 1000 AS INTEGER) WHERE until IS NULL;
+
+DROP INDEX open_call;
+CREATE INDEX live_call ON call (number) WHERE (state <> 2 OR caller_unseen OR operator_unseen);
+CREATE INDEX signed_on ON sign_on (number) WHERE until IS NULL;
+";
+
 /// Brings the database to the present form.
 pub(super) fn migrate(database: &mut Connection) -> Result<(), StoreError> {
-    Ok(Migrations::new(vec![M::up(FIRST)]).to_latest(database)?)
+    Ok(Migrations::new(vec![M::up(FIRST), M::up(SECOND)]).to_latest(database)?)
 }

@@ -1,0 +1,245 @@
+//! One batch on its way into the database: what it changes in memory waits until it is committed.
+
+use std::collections::{HashMap, hash_map};
+
+use helpline_proto::{
+    ids::{Answering, CallId, Side},
+    text::LineName,
+};
+use helpline_switchboard::{Entry, Item, Presence, Record};
+use rusqlite::{OptionalExtension as _, Params, Transaction, params};
+
+use super::{
+    StoreError, Write,
+    live::{Live, LiveCall, Progress},
+    rows::{Columns, signed},
+};
+
+/// What a batch makes of a call.
+#[derive(Debug)]
+struct Change {
+    number: i64,
+    progress: Progress,
+    /// The rows of its new entries.
+    rows: Vec<i64>,
+    /// Whether everybody has seen the end.
+    over: bool,
+}
+
+/// The changes that one batch makes to what is known in memory.
+#[derive(Debug)]
+pub(super) struct Changes {
+    next_row: i64,
+    calls: HashMap<CallId, Change>,
+}
+
+impl Changes {
+    /// Makes them known: they are committed.
+    pub(super) fn apply(self, live: &mut Live) {
+        live.next_row = self.next_row;
+        for (id, change) in self.calls {
+            if change.over {
+                live.calls.remove(&id);
+                continue;
+            }
+            let call = live.calls.entry(id).or_insert_with(|| LiveCall::new(change.number));
+            call.progress = change.progress;
+            call.rows.extend(change.rows);
+        }
+    }
+}
+
+/// A transaction that is being filled.
+pub(super) struct Batch<'a> {
+    transaction: &'a Transaction<'a>,
+    line: &'a LineName,
+    live: &'a Live,
+    changes: Changes,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(
+        transaction: &'a Transaction<'a>,
+        line: &'a LineName,
+        live: &'a Live,
+    ) -> Self {
+        let changes = Changes { next_row: live.next_row, calls: HashMap::new() };
+        Self { transaction, line, live, changes }
+    }
+
+    /// Writes everything. What has to be known once it is committed is returned.
+    pub(super) fn write(mut self, writes: &[Write]) -> Result<Changes, StoreError> {
+        for write in writes {
+            match write {
+                Write::Entry(call, entry) => self.entry(*call, entry)?,
+                Write::Record(record) => self.record(record)?,
+                Write::Refused(more) => self.run(
+                    "INSERT INTO count (line, refused) VALUES (?1, ?2)
+                     ON CONFLICT (line) DO UPDATE SET refused = refused + ?2",
+                    params![self.line.as_str(), more],
+                )?,
+            }
+        }
+        Ok(self.changes)
+    }
+
+    fn entry(&mut self, id: CallId, entry: &Entry) -> Result<(), StoreError> {
+        let row = self.changes.next_row;
+        let call = self.call(id)?;
+        call.progress.take(entry)?;
+        call.rows.push(row);
+        let number = call.number;
+        let columns = Columns::of(&entry.item);
+        self.run(
+            "INSERT INTO entry (row, call, seq, at, kind, side, name, nonce, text, why)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            params![
+                row,
+                number,
+                entry.seq.0,
+                entry.at.0,
+                columns.kind,
+                columns.side,
+                columns.name,
+                columns.nonce,
+                columns.text,
+                columns.why
+            ],
+        )?;
+        if matches!(entry.item, Item::Ended { .. }) {
+            self.run("UPDATE call SET last_row = ? WHERE number = ?", [row, number])?;
+        }
+        self.changes.next_row =
+            row.checked_add(1).ok_or(StoreError::Nonsense("a row beyond all counting"))?;
+        Ok(())
+    }
+
+    fn record(&mut self, record: &Record) -> Result<(), StoreError> {
+        match record {
+            Record::Opened { call, number, ticket, name, at } => {
+                let number = signed(number.0)?;
+                let LiveCall { progress, rows, .. } = LiveCall::new(number);
+                self.changes.calls.insert(*call, Change { number, progress, rows, over: false });
+                self.run(
+                    "INSERT INTO call (number, id, line, ticket, name, opened_at, state, first_row)
+                     VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
+                    params![
+                        number,
+                        call.0,
+                        self.line.as_str(),
+                        ticket.0,
+                        name.as_str(),
+                        at.0,
+                        self.changes.next_row
+                    ],
+                )
+            }
+            Record::Answered { call, operator, at } => {
+                let number = self.call(*call)?.number;
+                self.run(
+                    "UPDATE call SET state = 1, operator = ?1, connected_at = ?2,
+                                     answered_at = coalesce(answered_at, ?2)
+                     WHERE number = ?3 AND state = 0",
+                    [signed(operator.0)?, at.0, number],
+                )
+            }
+            Record::PutBack { call } => {
+                let number = self.call(*call)?.number;
+                self.run("UPDATE call SET state = 0 WHERE number = ? AND state = 1", [number])
+            }
+            Record::Closed { call, at } => {
+                let number = self.call(*call)?.number;
+                self.run(
+                    "UPDATE call SET state = 2, closed_at = ?, caller_unseen = 1,
+                                     operator_unseen = (state = 1)
+                     WHERE number = ? AND state <> 2",
+                    [at.0, number],
+                )
+            }
+            Record::Done { call, side } => self.done(*call, *side),
+            Record::SignedOn { operator, ticket, name, answering, at } => self.run(
+                "INSERT INTO sign_on (number, ticket, name, since, answering, presence)
+                 VALUES (?, ?, ?, ?, ?, 1)",
+                params![
+                    signed(operator.0)?,
+                    ticket.0,
+                    name.as_str(),
+                    at.0,
+                    match answering {
+                        Answering::ByHand => 1,
+                        Answering::ByItself => 2,
+                    }
+                ],
+            ),
+            Record::Chose { operator, presence } => {
+                let presence = match presence {
+                    Presence::Available => 1,
+                    Presence::Break => 2,
+                };
+                self.run(
+                    "UPDATE sign_on SET presence = ? WHERE number = ? AND until IS NULL",
+                    [presence, signed(operator.0)?],
+                )
+            }
+            Record::SignedOff { operator, at } => self.run(
+                "UPDATE sign_on SET until = ? WHERE number = ? AND until IS NULL",
+                [at.0, signed(operator.0)?],
+            ),
+            Record::Refused => Ok(()),
+        }
+    }
+
+    fn done(&mut self, id: CallId, side: Side) -> Result<(), StoreError> {
+        let call = self.call(id)?;
+        let sql = match side {
+            Side::Caller => {
+                "UPDATE call SET caller_unseen = 0 WHERE number = ? AND state = 2
+                 RETURNING operator_unseen"
+            }
+            Side::Operator => {
+                "UPDATE call SET operator_unseen = 0 WHERE number = ? AND state = 2
+                 RETURNING caller_unseen"
+            }
+        };
+        let number = call.number;
+        let other_has_to = self
+            .transaction
+            .prepare_cached(sql)?
+            .query_row([number], |row| row.get::<_, bool>(0))
+            .optional()?
+            .ok_or(StoreError::Nonsense("somebody has seen an end that isn't"))?;
+        self.call(id)?.over = !other_has_to;
+        Ok(())
+    }
+
+    /// Runs a statement that changes one row.
+    fn run(&self, sql: &str, params: impl Params) -> Result<(), StoreError> {
+        match self.transaction.prepare_cached(sql)?.execute(params)? {
+            1 => Ok(()),
+            _ => Err(StoreError::Nonsense("a record of what isn't, or isn't so")),
+        }
+    }
+
+    /// A call that the switchboard still knows.
+    fn call(&mut self, id: CallId) -> Result<&mut Change, StoreError> {
+        let call = match self.changes.calls.entry(id) {
+            hash_map::Entry::Occupied(changed) => changed.into_mut(),
+            hash_map::Entry::Vacant(fresh) => {
+                let known = self.live.calls.get(&id);
+                let LiveCall { number, progress, .. } =
+                    known.ok_or(StoreError::Nonsense("something of an unknown call"))?;
+                fresh.insert(Change {
+                    number: *number,
+                    progress: *progress,
+                    rows: Vec::new(),
+                    over: false,
+                })
+            }
+        };
+        if call.over {
+            Err(StoreError::Nonsense("something of a call that is over"))
+        } else {
+            Ok(call)
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What is known in memory of the calls that aren't over, or whose end somebody has still to see.
+//!
+//! Entries have no index, so the rows of these calls, the only ones that are replayed, are known here.
+
+use std::collections::HashMap;
+
+use helpline_proto::ids::{CallId, Nonce, Seq, Side};
+use helpline_switchboard::{Entry, Item};
+use rusqlite::Connection;
+
+use super::{StoreError, rows};
+
+/// Calls that aren't over, or whose end somebody has still to see; the index `live_call` has them.
+pub(super) const LIVE: &str = "(state <> 2 OR caller_unseen OR operator_unseen)";
+
+/// How far a call has come.
+///
+/// The rules that every transcript follows. Nothing is written that breaks them, so what breaks them
+/// when it is read is damaged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Progress {
+    /// The number of the last entry; 0 while there is none.
+    pub(super) last_seq: Seq,
+    /// The nonce of the caller's next line.
+    pub(super) caller_next: Nonce,
+    /// The nonce of the operator's next line.
+    pub(super) operator_next: Nonce,
+    /// Whether the last entry is the end.
+    pub(super) ended: bool,
+}
+
+impl Progress {
+    const NONE: Self = Self {
+        last_seq: Seq(0),
+        caller_next: Nonce::FIRST,
+        operator_next: Nonce::FIRST,
+        ended: false,
+    };
+
+    /// Takes note of the next entry.
+    pub(super) fn take(&mut self, entry: &Entry) -> Result<(), StoreError> {
+        if self.ended {
+            return Err(StoreError::Nonsense("an entry after the end of its call"));
+        }
+        if self.last_seq.next() != Some(entry.seq) {
+            return Err(StoreError::Nonsense("an entry that isn't the next of its call"));
+        }
+        match &entry.item {
+            Item::Said { from, nonce, .. } => {
+                let next = match from {
+                    Side::Caller => &mut self.caller_next,
+                    Side::Operator => &mut self.operator_next,
+                };
+                if nonce != next {
+                    return Err(StoreError::Nonsense("a line that isn't the next of its speaker"));
+                }
+                *next = nonce.next().ok_or(StoreError::Nonsense("a line with the last nonce"))?;
+            }
+            Item::Joined { .. } | Item::Left { .. } => {}
+            Item::Ended { .. } => self.ended = true,
+        }
+        self.last_seq = entry.seq;
+        Ok(())
+    }
+}
+
+/// One such call.
+#[derive(Clone, Debug)]
+pub(super) struct LiveCall {
+    pub(super) number: i64,
+    pub(super) progress: Progress,
+    /// The row of each entry, by rising seq.
+    pub(super) rows: Vec<i64>,
+}
+
+impl LiveCall {
+    pub(super) fn new(number: i64) -> Self {
+        Self { number, progress: Progress::NONE, rows: Vec::new() }
+    }
+}
+
+/// All of them, as they are committed.
+#[derive(Debug)]
+pub(super) struct Live {
+    /// The row of the next entry.
+    pub(super) next_row: i64,
+    pub(super) calls: HashMap<CallId, LiveCall>,
+}
+
+/// The statement that finds them.
+pub(super) fn calls_sql() -> String {
+    format!("SELECT number, id, state, first_row, last_row FROM call WHERE {LIVE}")
+}
+
+/// A call as its own row has it, to be held against its entries.
+struct Claim {
+    id: CallId,
+    state: i64,
+    last_row: Option<i64>,
+    call: LiveCall,
+}
+
+impl Live {
+    /// Finds them, and goes through all entries since the first of the oldest of them.
+    ///
+    /// # Errors
+    /// The database can't be read, or these calls can't be as they are recorded.
+    pub(super) fn load(database: &Connection) -> Result<Self, StoreError> {
+        let number = |sql| database.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let last_row = number("SELECT coalesce(max(row), 0) FROM entry")?;
+        let next_row =
+            last_row.checked_add(1).ok_or(StoreError::Nonsense("a row beyond all counting"))?;
+        let last_number = number("SELECT coalesce(max(number), 0) FROM call")?;
+        let mut claims = HashMap::new();
+        let mut oldest = i64::MAX;
+        let mut statement = database.prepare(&calls_sql())?;
+        let mut found = statement.query([])?;
+        while let Some(row) = found.next()? {
+            let number = row.get(0)?;
+            let claim = Claim {
+                id: CallId(row.get(1)?),
+                state: row.get(2)?,
+                last_row: row.get(4)?,
+                call: LiveCall::new(number),
+            };
+            oldest = oldest.min(row.get(3)?);
+            claims.insert(number, claim);
+        }
+        let sql =
+            format!("SELECT {}, row, call FROM entry WHERE row >= ? ORDER BY row", rows::COLUMNS);
+        let mut statement = database.prepare(&sql)?;
+        let mut found = statement.query([oldest])?;
+        while let Some(row) = found.next()? {
+            let number = row.get(9)?;
+            if let Some(Claim { call, .. }) = claims.get_mut(&number) {
+                call.progress.take(&rows::read(row)?)?;
+                call.rows.push(row.get(8)?);
+            } else if !(1..=last_number).contains(&number) {
+                return Err(StoreError::Nonsense("an entry of no call"));
+            }
+        }
+        let mut calls = HashMap::with_capacity(claims.len());
+        for Claim { id, state, last_row, call } in claims.into_values() {
+            let end = call.rows.last().copied().filter(|_| call.progress.ended);
+            if (state == 2) != call.progress.ended || last_row != end {
+                return Err(StoreError::Nonsense("a call whose end isn't its last entry"));
+            }
+            calls.insert(id, call);
+        }
+        Ok(Self { next_row, calls })
+    }
+}
