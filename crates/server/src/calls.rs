@@ -185,10 +185,7 @@ fn ending(by: By, why: Why) -> &'static str {
         (By::Caller, Why::Bye) => "the caller hung up",
         (By::Operator, Why::Bye) => "the operator hung up",
         (By::Caller, Why::Abandoned) => "the caller left before anybody answered",
-        (By::Caller, Why::Lost) => "the caller's connection was lost",
-        (By::Operator, Why::Lost) => "the operator's connection was lost",
-        (By::Server, Why::Lost) => "the server was cut off",
-        (By::Server, Why::Stopping) => "the line was stopped",
+        (_, Why::TimedOut) => "the caller did not come back",
         _ => "the call ended",
     }
 }

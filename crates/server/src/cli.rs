@@ -1,10 +1,13 @@
 //! The command line of `helpline-server`.
 
-use std::{num::NonZeroU32, path::PathBuf};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use helpline_cli_common::log::Verbosity;
-use helpline_proto::text::{LineName, Name, Text};
+use helpline_proto::{
+    limits,
+    text::{LineName, Name, Text},
+};
 use helpline_server::listen::Address;
 
 /// The program's version, and the wire's.
@@ -73,8 +76,20 @@ pub(crate) struct Run {
     pub(crate) no_console: bool,
 
     /// How many texts a second each connection may keep up; 0 for any number
-    #[arg(long, value_name = "N", default_value_t = helpline_proto::limits::SAYS_A_SECOND)]
+    #[arg(long, value_name = "N", default_value_t = limits::SAYS_A_SECOND)]
     pub(crate) says: u32,
+
+    /// How long the place of a caller is kept whose connection broke before anybody answered
+    #[arg(long, value_name = "SECONDS", default_value_t = in_seconds(limits::WAITING_GRACE))]
+    pub(crate) waiting_grace: u32,
+
+    /// How long a call that was answered is kept when the caller's connection broke
+    #[arg(long, value_name = "SECONDS", default_value_t = in_seconds(limits::CALL_GRACE))]
+    pub(crate) call_grace: u32,
+
+    /// How long an operator whose connection broke is waited for, before their caller waits again
+    #[arg(long, value_name = "SECONDS", default_value_t = in_seconds(limits::OPERATOR_GRACE))]
+    pub(crate) operator_grace: u32,
 
     /// How long calls may go on once the line is told to stop
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
@@ -114,6 +129,10 @@ pub(crate) struct Reading {
     /// Write one JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+fn in_seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
 fn places(given: &str) -> Result<NonZeroU32, String> {

@@ -55,7 +55,7 @@ pub struct Means {
     pub settings: Settings,
 }
 
-/// Serves one connection until it ends. Whoever runs this tells the core that it is gone.
+/// Serves one connection until it ends. Whoever runs this tells the core that it is gone, in case it can't.
 ///
 /// # Errors
 /// The connection failed.
@@ -83,6 +83,8 @@ where
     };
     let talked = std::future::poll_fn(|cx| connection.poll(cx)).await;
     talked?;
+    // Nobody is there any more, however long the last words take.
+    let _ = means.inbox.send(Inbox::Gone(id)).await;
     connection.farewell().await
 }
 
@@ -155,7 +157,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(Some(frame)) => self.session.tell(frame),
                 Poll::Ready(None) => {
                     self.core_let_go = true;
-                    if self.inbox.is_closed() {
+                    // What the sender itself calls closed is only whether it has been closed here.
+                    if self.inbox.get_ref().is_none_or(mpsc::Sender::is_closed) {
                         self.session.close(Code::INTERNAL, "the server failed");
                     } else {
                         self.session.close(Code::TOO_SLOW, "there was no room for more");
@@ -206,8 +209,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Poll::Ready(Ok(())) => {}
         }
         // Before it is let in, a peer asks for one thing only.
-        let first = if self.arrival.is_some() { self.asked.pop() } else { None };
-        let item = if let Some((event, outbox)) = first.zip(self.arrival.take()) {
+        let item = if self.arrival.is_some()
+            && let Some(event) = self.asked.pop()
+            && let Some(outbox) = self.arrival.take()
+        {
             Inbox::Arrived(self.id, outbox, event)
         } else if !self.asked.is_empty() {
             Inbox::Asked(self.id, std::mem::take(&mut self.asked))

@@ -1,5 +1,7 @@
 //! The operator's screen in the server's own terminal.
 
+use std::path::Path;
+
 use helpline_cli_common::{
     exit::{Exit, Failure},
     log::{Logs, Verbosity},
@@ -8,7 +10,7 @@ use helpline_cli_common::{
 };
 use helpline_client::console::{self, PROMPT, Terminal};
 use helpline_proto::text::Name;
-use helpline_server::server::Server;
+use helpline_server::{data, server::Server};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::run;
@@ -26,9 +28,10 @@ struct Open {
 }
 
 impl Console {
-    /// Lets an operator of this name answer here.
+    /// Lets an operator of this name answer here, and go on where they were when the server was killed.
     pub(crate) fn open(
         operator: Option<Name>,
+        directory: &Path,
         server: &mut Server,
         logs: &Logs,
         verbosity: Verbosity,
@@ -45,11 +48,17 @@ impl Console {
             logs.above(printer.clone());
             (Terminal::Edited(prompt, printer.clone()), Some(printer))
         };
-        let (near, far) = tokio::io::duplex(WIRE);
-        server.attach(far);
+        let ticket = data::console_ticket(directory).map_err(|error| {
+            Failure::new(Exit::Config, error.to_string()).hint("keep calls elsewhere: --data DIR")
+        })?;
+        let attached = server.attach();
+        let wire = move || {
+            let (near, far) = tokio::io::duplex(WIRE);
+            attached.try_send(far).is_ok().then_some(near)
+        };
         let (interrupted, interrupts) = mpsc::channel(1);
         let palette = verbosity.color.stdout();
-        let screen = console::run(near, name, terminal, palette, interrupted);
+        let screen = console::run(wire, ticket, name, terminal, palette, interrupted);
         Ok(Self(Some(Open { printer, interrupts, task: tokio::spawn(screen) })))
     }
 

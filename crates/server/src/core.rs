@@ -4,21 +4,22 @@
 
 use helpline_proto::{
     code::Code,
-    ids::CallId,
+    ids::{CallId, Side, Ticket},
     limits,
-    message::{Message, Ref, SignOn},
+    message::{Message, Ref, Shown, SignOn},
+    planted::{Bug, has},
     session::ServerEvent,
     time::Moment,
 };
 use helpline_switchboard::{
-    Effect, Entry, Hearers, Input, Notice, Now, OperatorId, Party, Record, Refusal, Request, Rules,
-    Switchboard, TicketHash,
+    Effect, Entry, Hearers, Input, Item, Notice, Now, OperatorId, Party, Record, Refusal, Request,
+    Rules, Switchboard, TicketHash,
 };
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     outbox::OutboxSender,
-    store::{Next, Store, StoreError, Write},
+    store::{Store, StoreError, Write},
     tell::{self, About},
 };
 
@@ -34,7 +35,7 @@ pub struct ConnectionId(pub u64);
 /// What comes to the core.
 #[derive(Debug)]
 pub enum Inbox {
-    /// A connection's first request: to join or to sign on.
+    /// A connection's first request: to join, to sign on or to resume.
     Arrived(ConnectionId, OutboxSender, ServerEvent),
     /// What a connection asks for, as one read brought it.
     Asked(ConnectionId, Vec<ServerEvent>),
@@ -44,7 +45,7 @@ pub enum Inbox {
     Gone(ConnectionId),
     /// No new callers; those who talk may finish.
     Stop,
-    /// Everything ends now.
+    /// Everybody is sent away now.
     End,
 }
 
@@ -53,7 +54,10 @@ enum Release {
     Entry(CallId, Entry, Hearers),
     Tell(Party, Notice, Ref),
     Answer(ConnectionId, Message, Ref),
-    Part(Party, Message),
+    /// Somebody came back on this connection.
+    Resumed(ConnectionId, Ref),
+    /// The last words to a party, on the connection that it had when they were decided.
+    Part(Party, ConnectionId, Message),
     Refuse(ConnectionId, Message),
     Fill(ConnectionId),
 }
@@ -63,6 +67,10 @@ enum Release {
 pub struct Turn {
     writes: Vec<Write>,
     releases: Vec<Release>,
+    /// Who said something in it, should it not be recorded.
+    authors: Vec<(ConnectionId, Ref)>,
+    /// Who asked to be let in.
+    newcomers: Vec<ConnectionId>,
 }
 
 impl Turn {
@@ -75,35 +83,45 @@ impl Turn {
 
 /// The one owner of the switchboard, the store, and who is who.
 pub struct Core<S> {
+    rules: Rules,
     switchboard: Switchboard,
     store: S,
     peers: Peers,
     about: About,
+    stopping: bool,
     next_operator: u64,
     fresh_call: Box<dyn FnMut() -> CallId + Send>,
     refused: u32,
     refused_since: Option<Moment>,
+    /// For [`Bug::PageReadBeforeCommit`].
+    early_page: Option<(Party, Vec<Entry>)>,
 }
 
 impl<S: Store> Core<S> {
-    /// Begins with nobody on the line.
-    pub fn new(
+    /// Goes on where the store was left: everybody it knows of is away, and may come back.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn open(
         rules: Rules,
         about: About,
-        store: S,
-        next: Next,
+        mut store: S,
         fresh_call: Box<dyn FnMut() -> CallId + Send>,
-    ) -> Self {
-        Self {
-            switchboard: Switchboard::new(rules, next.number),
+        now: Now,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            rules,
+            switchboard: Switchboard::restore(rules, &store.snapshot()?, now),
+            next_operator: store.next_operator()?.0,
             store,
             peers: Peers::default(),
             about,
-            next_operator: next.operator.0,
+            stopping: false,
             fresh_call,
             refused: 0,
             refused_since: None,
-        }
+            early_page: None,
+        })
     }
 
     /// Decides what follows from what came. Nothing has left yet.
@@ -118,7 +136,19 @@ impl<S: Store> Core<S> {
             self.follow(&mut turn, None, &mut effects);
         }
         self.count_refused(now, &mut turn);
+        if has(Bug::ToldBeforeSynced) {
+            let releases = std::mem::take(&mut turn.releases);
+            let _ = self.committed(Turn { releases, ..Turn::default() });
+        }
         turn
+    }
+
+    /// Records what a turn decided.
+    ///
+    /// # Errors
+    /// Nobody may be told anything of it. See [`StoreError::is_rolled_back`].
+    pub fn commit(&mut self, turn: &Turn) -> Result<(), StoreError> {
+        self.store.commit(turn.writes())
     }
 
     /// Tells everybody what the turn decided, now that it is recorded.
@@ -133,18 +163,50 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
+    /// Goes back to what is recorded, after a turn that for certain is not: those who said something in it
+    /// hear that it isn't said, and everybody comes back on a new connection.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn rolled_back(&mut self, now: Now, turn: Turn) -> Result<(), StoreError> {
+        let not_said = tell::not_recorded();
+        for (id, reference) in turn.authors {
+            self.peers.answer(id, &tell::frame(&not_said, reference));
+        }
+        let not_let_in = tell::frame(&tell::not_let_in(), Ref::NONE);
+        for id in turn.newcomers {
+            self.peers.part(id, &not_let_in);
+        }
+        self.peers.part_all(&tell::frame(&tell::come_back(), Ref::NONE));
+        if has(Bug::StateKeptAfterFailedCommit) {
+            return Ok(());
+        }
+        self.switchboard = Switchboard::restore(self.rules, &self.store.snapshot()?, now);
+        self.next_operator = self.store.next_operator()?.0;
+        if self.stopping {
+            self.switchboard.handle(now, Input::Stop, &mut Vec::new());
+        }
+        Ok(())
+    }
+
     /// Decides, records and tells.
     ///
     /// # Errors
-    /// The turn may not be recorded, and nobody was told anything of it.
+    /// The turn may or may not be recorded, and nobody was told anything of it.
     pub fn turn(
         &mut self,
         now: Now,
         inbox: impl IntoIterator<Item = Inbox>,
     ) -> Result<(), StoreError> {
         let turn = self.decide(now, inbox);
-        self.store.commit(turn.writes())?;
-        self.committed(turn)
+        match self.commit(&turn) {
+            Ok(()) => self.committed(turn),
+            Err(error) if error.is_rolled_back() => {
+                tracing::error!(%error, "nothing can be recorded; everybody is asked to come back");
+                self.rolled_back(now, turn)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// When there is something to do though nothing comes.
@@ -154,10 +216,10 @@ impl<S: Store> Core<S> {
         [refused, self.switchboard.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// How many calls are being talked on.
+    /// Who waits and who talks to whom.
     #[must_use]
-    pub fn talking(&self) -> u32 {
-        self.switchboard.talking()
+    pub fn switchboard(&self) -> &Switchboard {
+        &self.switchboard
     }
 
     fn take(&mut self, now: Now, item: Inbox, turn: &mut Turn, effects: &mut Vec<Effect>) {
@@ -175,11 +237,13 @@ impl<S: Store> Core<S> {
             Inbox::Emptied(id) => turn.releases.push(Release::Fill(id)),
             Inbox::Gone(id) => {
                 if let Some(party) = self.peers.party(id) {
-                    self.switchboard.handle(now, Input::Gone(party), effects);
+                    self.switchboard.handle(now, Input::Away(party), effects);
                     self.follow(turn, None, effects);
+                    turn.releases.push(Release::Refuse(id, tell::gone()));
                 }
             }
             Inbox::Stop => {
+                self.stopping = true;
                 self.switchboard.handle(now, Input::Stop, effects);
                 self.follow(turn, None, effects);
             }
@@ -199,24 +263,34 @@ impl<S: Store> Core<S> {
         turn: &mut Turn,
         effects: &mut Vec<Effect>,
     ) {
-        let (reference, ticket) = match &event {
-            ServerEvent::Join(reference, join) => (*reference, &join.ticket),
-            ServerEvent::SignOn(reference, sign_on) => (*reference, &sign_on.ticket),
+        let (reference, ticket, side) = match &event {
+            ServerEvent::Join(reference, join) => (*reference, &join.ticket, Side::Caller),
+            ServerEvent::SignOn(reference, on) => (*reference, &on.ticket, Side::Operator),
+            ServerEvent::Resume(reference, resume) => (*reference, &resume.ticket, resume.side),
             _ => return,
         };
-        let ticket = TicketHash(Sha256::digest(ticket.0).into());
-        if self.peers.knows(ticket) {
-            self.peers.stranger(id, outbox);
-            let message = tell::goodbye(Code::TICKET_IN_USE, "this ticket is in use");
-            return turn.releases.push(Release::Refuse(id, message));
+        let ticket = hash(ticket);
+        let shown = match &event {
+            ServerEvent::Resume(_, resume) => resume.shown.as_slice(),
+            _ => &[],
+        };
+        match (self.switchboard.holder(ticket), side) {
+            (Some(party @ Party::Caller(_)), Side::Caller)
+            | (Some(party @ Party::Operator(_)), Side::Operator) => {
+                return self.resume(now, id, outbox, (party, shown, reference), turn, effects);
+            }
+            (Some(_), _) => {
+                let message = tell::goodbye(Code::TICKET_IN_USE, "this ticket is in use");
+                return self.refuse(id, outbox, message, turn);
+            }
+            (None, _) => {}
         }
         let (party, input) = match event {
             ServerEvent::Join(_, join) => {
                 if join.line.as_ref().is_some_and(|line| *line != self.about.line) {
-                    self.peers.stranger(id, outbox);
                     let detail = format!("lines here: {}", self.about.line);
                     let message = tell::goodbye(Code::NO_SUCH_LINE, &detail);
-                    return turn.releases.push(Release::Refuse(id, message));
+                    return self.refuse(id, outbox, message, turn);
                 }
                 let call = (self.fresh_call)();
                 (Party::Caller(call), Input::Join { call, ticket, name: join.name })
@@ -226,14 +300,67 @@ impl<S: Store> Core<S> {
                 self.next_operator += 1;
                 (Party::Operator(operator), Input::SignOn { operator, ticket, name, answering })
             }
-            _ => return,
+            _ => {
+                let message =
+                    tell::goodbye(Code::NO_SUCH_TICKET, "what this ticket stood for is over");
+                return self.refuse(id, outbox, message, turn);
+            }
         };
-        self.peers.bind(id, outbox, party, ticket);
+        self.peers.bind(id, outbox, party);
+        turn.newcomers.push(id);
         self.switchboard.handle(now, input, effects);
         if let [.., Effect::Refuse(Refusal::Busy { .. } | Refusal::Closed)] = effects.as_slice() {
             self.peers.unbind(id);
         }
         self.follow(turn, Some((id, party, reference)), effects);
+    }
+
+    fn refuse(&mut self, id: ConnectionId, outbox: OutboxSender, why: Message, turn: &mut Turn) {
+        self.peers.stranger(id, outbox);
+        turn.newcomers.push(id);
+        turn.releases.push(Release::Refuse(id, why));
+    }
+
+    /// Lets a connection speak for a party that is known already, in the place of any other.
+    fn resume(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        outbox: OutboxSender,
+        (party, shown, reference): (Party, &[Shown], Ref),
+        turn: &mut Turn,
+        effects: &mut Vec<Effect>,
+    ) {
+        let call = match party {
+            Party::Caller(call) => Some(call),
+            Party::Operator(operator) => self.switchboard.call_of(operator),
+        };
+        let hears = call.map(|call| {
+            let shown = shown.iter().find(|shown| shown.call == call).map(|shown| shown.seq);
+            // Nothing can have been shown that isn't recorded.
+            let last = self.switchboard.last_seq(call).unwrap_or_default();
+            (call, shown.unwrap_or_default().min(last))
+        });
+        let hears = self.peers.sent(party).filter(|_| has(Bug::ResumeFromLastSent)).or(hears);
+        if let Some(older) = self.peers.connection(party)
+            && !has(Bug::SupersededStillSpeaks)
+        {
+            self.peers.unbind(older);
+            turn.releases.push(Release::Refuse(older, tell::superseded()));
+        }
+        if let Some((call, shown)) = hears.filter(|_| has(Bug::PageReadBeforeCommit)) {
+            self.early_page =
+                self.store.page(call, shown, limits::PAGE).ok().map(|page| (party, page));
+        }
+        self.peers.bind(id, outbox, party);
+        self.peers.resume(id, hears);
+        self.switchboard.handle(now, Input::Back(party), effects);
+        self.follow(turn, None, effects);
+        turn.releases.push(Release::Resumed(id, reference));
+        if let Some(release) = turn.releases.pop_if(|_| has(Bug::ResumedBeforeSynced)) {
+            let _ = self.release(release);
+            self.peers.send();
+        }
     }
 
     /// Sorts what the switchboard wants into what is recorded and what is told.
@@ -248,6 +375,9 @@ impl<S: Store> Core<S> {
                 Effect::Record(Record::Refused) => self.refused = self.refused.saturating_add(1),
                 Effect::Record(record) => turn.writes.push(Write::Record(record)),
                 Effect::Entry { call, entry, hearers } => {
+                    if let (Item::Said { .. }, Some((id, _, reference))) = (&entry.item, asked) {
+                        turn.authors.push((id, reference));
+                    }
                     turn.writes.push(Write::Entry(call, entry.clone()));
                     turn.releases.push(Release::Entry(call, entry, hearers));
                 }
@@ -266,7 +396,9 @@ impl<S: Store> Core<S> {
                     });
                 }
                 Effect::Dismiss { party, why } => {
-                    turn.releases.push(Release::Part(party, tell::dismissal(why)));
+                    if let Some(id) = self.peers.connection(party) {
+                        turn.releases.push(Release::Part(party, id, tell::dismissal(why)));
+                    }
                 }
             }
         }
@@ -305,18 +437,17 @@ impl<S: Store> Core<S> {
                 }
             }
             Release::Answer(id, message, reference) => {
-                if let Some(party) = self.peers.party(id) {
-                    self.peers.answer(party, &tell::frame(&message, reference));
-                }
+                self.peers.answer(id, &tell::frame(&message, reference));
             }
+            Release::Resumed(id, reference) => self.welcome_back(id, reference)?,
             Release::Refuse(id, message) => {
                 self.peers.part(id, &tell::frame(&message, Ref::NONE));
             }
-            Release::Part(party, message) => {
-                if let Some(id) = self.peers.connection(party) {
+            Release::Part(party, id, message) => {
+                if self.peers.connection(party) == Some(id) {
                     self.fill(party)?;
-                    self.peers.part(id, &tell::frame(&message, Ref::NONE));
                 }
+                self.peers.part(id, &tell::frame(&message, Ref::NONE));
             }
             Release::Fill(id) => {
                 if let Some(party) = self.peers.party(id) {
@@ -327,6 +458,19 @@ impl<S: Store> Core<S> {
         Ok(())
     }
 
+    /// Tells somebody who came back which calls are theirs, and then all that they missed.
+    fn welcome_back(&mut self, id: ConnectionId, reference: Ref) -> Result<(), StoreError> {
+        let Some(party) = self.peers.party(id) else { return Ok(()) };
+        let mut effects = Vec::new();
+        self.switchboard.resumed(party, &mut effects);
+        for effect in effects {
+            let Effect::Tell { notice, .. } = effect else { continue };
+            let reference = if answers(&notice) { reference } else { Ref::NONE };
+            self.peers.answer(id, &tell::frame(&tell::notice(&self.about, notice), reference));
+        }
+        self.fill(party)
+    }
+
     /// Tells somebody who is behind: first its state, if it missed a change, then entries from the
     /// store, as much as there is room for.
     fn fill(&mut self, party: Party) -> Result<(), StoreError> {
@@ -334,9 +478,15 @@ impl<S: Store> Core<S> {
             return Ok(());
         }
         let Some((call, after)) = self.peers.behind(party) else { return Ok(()) };
-        let page = self.store.page(call, after, limits::PAGE)?;
-        let more =
-            page.last().is_some_and(|last| self.switchboard.last_seq(call) != Some(last.seq));
+        let (page, more) = match self.early_page.take_if(|(whose, _)| *whose == party) {
+            Some((_, page)) => (page, false),
+            None => {
+                let page = self.store.page(call, after, limits::PAGE)?;
+                let last = page.last().map(|last| last.seq);
+                let more = last.is_some() && last != self.switchboard.last_seq(call);
+                (page, more)
+            }
+        };
         let frames =
             page.iter().map(|entry| (entry.seq, tell::frame(&tell::entry(call, entry), Ref::NONE)));
         if self.peers.page(party, frames) && !more {
@@ -385,8 +535,13 @@ fn request(event: ServerEvent) -> Option<(Ref, Request)> {
         ServerEvent::Ready(reference) => (reference, Request::Ready),
         ServerEvent::Pause(reference) => (reference, Request::Pause),
         ServerEvent::SignOff(reference) => (reference, Request::SignOff),
-        ServerEvent::Join(..) | ServerEvent::SignOn(..) => return None,
+        ServerEvent::Join(..) | ServerEvent::SignOn(..) | ServerEvent::Resume(..) => return None,
     })
+}
+
+/// What is kept of a ticket, so that nobody who reads the database can resume.
+fn hash(ticket: &Ticket) -> TicketHash {
+    TicketHash(Sha256::digest(ticket.0).into())
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 use std::{
     env,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io,
+    io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use etcetera::BaseStrategy as _;
+use helpline_proto::ids::Ticket;
 
 /// Why there is no place to keep calls.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +111,36 @@ pub fn private(directory: &Path, file: &str) -> Result<(), DataError> {
         .open(&path)
         .map(drop)
         .map_err(|error| DataError::Unusable(path, error))
+}
+
+/// The ticket of the server's own console: with it, the console goes on where it was when the server was
+/// killed.
+///
+/// # Errors
+/// It can't be kept.
+pub fn console_ticket(directory: &Path) -> Result<Ticket, DataError> {
+    let path = directory.join("console-ticket");
+    let unusable = |error| DataError::Unusable(path.clone(), error);
+    match fs::read(&path) {
+        Ok(kept) => {
+            if let Ok(ticket) = kept.try_into() {
+                return Ok(Ticket(ticket));
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(unusable(error)),
+    }
+    let mut ticket = [0; 32];
+    getrandom::fill(&mut ticket).map_err(|error| unusable(io::Error::other(error.to_string())))?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(unusable)?;
+    file.write_all(&ticket).and_then(|()| file.sync_all()).map_err(unusable)?;
+    Ok(Ticket(ticket))
 }
 
 /// How a path reads to the person whose home it is in.

@@ -15,7 +15,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinSet,
 };
 
@@ -174,14 +174,14 @@ impl Source for TcpListener {
     }
 }
 
-/// A single connection that is there already.
-pub(crate) struct Attached<S>(pub(crate) Option<S>);
+/// Connections that are there already.
+pub(crate) struct Attached<S>(pub(crate) mpsc::Receiver<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Source for Attached<S> {
     type Stream = S;
 
     async fn accept(&mut self) -> io::Result<S> {
-        match self.0.take() {
+        match self.0.recv().await {
             Some(stream) => Ok(stream),
             None => std::future::pending().await,
         }

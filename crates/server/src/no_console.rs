@@ -1,5 +1,7 @@
 //! What stands in for the console in a server that was built without one.
 
+use std::path::Path;
+
 use helpline_cli_common::{
     exit::Failure,
     log::{Logs, Verbosity},
@@ -13,6 +15,7 @@ pub(crate) struct Console;
 impl Console {
     pub(crate) fn open(
         _: Option<Name>,
+        _: &Path,
         _: &mut Server,
         _: &Logs,
         _: Verbosity,

@@ -10,8 +10,9 @@ use helpline_cli_common::{
 use helpline_proto::{limits, text::Name};
 use helpline_server::{
     data,
-    server::{RunError, Server, Settings, StartError},
+    server::{Kept, RunError, Server, Settings, StartError},
 };
+use helpline_switchboard::Rules;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::{
@@ -96,7 +97,12 @@ async fn serve(
         listen: run.listen,
         data: directory.clone(),
         line: run.line,
-        places: run.places,
+        rules: Rules {
+            places: run.places.get(),
+            waiting_grace: seconds(run.waiting_grace),
+            call_grace: seconds(run.call_grace),
+            operator_grace: seconds(run.operator_grace),
+        },
         greeting: run.greeting,
         says_a_second: Some(run.says).filter(|says| *says > 0),
     })
@@ -104,8 +110,8 @@ async fn serve(
     .map_err(start_failure)?;
     announce.ready(&server, operator.as_ref(), &directory);
 
-    let mut console = Console::open(operator, &mut server, &logs, verbosity)?;
-    let drain = Duration::from_secs(run.drain.into());
+    let mut console = Console::open(operator, &directory, &mut server, &logs, verbosity)?;
+    let drain = seconds(run.drain);
     let mut ends_at = None;
     let ended = loop {
         tokio::select! {
@@ -131,6 +137,10 @@ async fn serve(
     server.farewell(FAREWELL.min(limits::LINGER)).await;
     console.close().await;
     ended.map_err(run_failure)
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(seconds.into())
 }
 
 async fn received(signal: Option<&mut Signal>) {
@@ -218,11 +228,9 @@ impl Announce {
                 say(&format!("listening on {address}"));
             }
         }
-        if server.left_open() > 0 {
-            tracing::warn!(
-                calls = server.left_open(),
-                "the server was cut off with calls open; they have ended"
-            );
+        let Kept { waiting, talking } = server.kept();
+        if waiting + talking > 0 {
+            tracing::info!(waiting, talking, "calls of before go on");
         }
         let Some(first) = server.addresses().first().filter(|_| !self.json) else { return };
         let dial = if first.port() == helpline_server::listen::PORT {

@@ -1,6 +1,6 @@
 //! A running line: everything started in order, and stopped in order.
 
-use std::{io, net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use helpline_proto::{
     ids::CallId,
@@ -28,6 +28,9 @@ use crate::{
     tell::About,
 };
 
+/// Connections that don't come from a socket and may wait to be served, which takes no time.
+const ATTACHED: usize = 16;
+
 /// What the host of a line decides.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -37,8 +40,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// What the line is called.
     pub line: LineName,
-    /// How many may wait.
-    pub places: NonZeroU32,
+    /// How many may wait, and how long those who are away are kept.
+    pub rules: Rules,
     /// What callers and operators read first.
     pub greeting: Option<Text>,
     /// Says a second a connection may keep up; `None` for any number.
@@ -73,11 +76,20 @@ pub enum RunError {
     Core,
 }
 
+/// What an earlier process left, and goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Callers who waited.
+    pub waiting: u32,
+    /// Calls that were talked on.
+    pub talking: u32,
+}
+
 /// A line that is open.
 #[derive(Debug)]
 pub struct Server {
     addresses: Vec<SocketAddr>,
-    left_open: usize,
+    kept: Kept,
     means: Arc<Means>,
     ids: Arc<Ids>,
     outcome: oneshot::Receiver<Outcome>,
@@ -95,16 +107,16 @@ impl Server {
         let clock = Clock::start();
         let lock = data::lock(&settings.data)?;
         data::private(&settings.data, DATABASE)?;
-        let mut store = SqliteStore::open(&settings.data, settings.line.clone())?;
-        let left_open = store.end_left_open(clock.now().at)?;
-        let next = store.next()?;
+        let now = clock.now();
+        let store = SqliteStore::open(&settings.data, settings.line.clone(), now.at)?;
         let listeners = listen::bind(&settings.listen)?;
         let addresses =
             listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
 
         let about = About { line: settings.line, greeting: settings.greeting };
-        let rules = Rules { places: settings.places.get() };
-        let core = Core::new(rules, about, store, next, Box::new(random_call));
+        let core = Core::open(settings.rules, about, store, Box::new(random_call), now)?;
+        let line = core.switchboard();
+        let kept = Kept { waiting: line.waiting(), talking: line.talking() };
         let (inbox, came) = mpsc::channel(INBOX);
         let outcome = thread::start(core, clock, came)?;
 
@@ -118,7 +130,7 @@ impl Server {
                 listen::serve(listener, Arc::clone(&ids), Arc::clone(&means), closed.clone());
             tasks.spawn(served);
         }
-        Ok(Self { addresses, left_open, means, ids, outcome, close, tasks, _lock: lock })
+        Ok(Self { addresses, kept, means, ids, outcome, close, tasks, _lock: lock })
     }
 
     /// Where the line answers.
@@ -127,20 +139,22 @@ impl Server {
         &self.addresses
     }
 
-    /// How many calls an earlier process left open; they have been ended.
+    /// What an earlier process left: those people may come back.
     #[must_use]
-    pub fn left_open(&self) -> usize {
-        self.left_open
+    pub fn kept(&self) -> Kept {
+        self.kept
     }
 
-    /// Serves a connection that doesn't come from a socket.
-    pub fn attach<S>(&mut self, stream: S)
+    /// Serves connections that don't come from a socket: what is sent here, one after another.
+    pub fn attach<S>(&mut self) -> mpsc::Sender<S>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (ids, means) = (Arc::clone(&self.ids), Arc::clone(&self.means));
-        let source = Attached(Some(stream));
-        self.tasks.spawn(listen::serve(source, ids, means, self.close.subscribe()));
+        let (sender, streams) = mpsc::channel(ATTACHED);
+        let served = listen::serve(Attached(streams), ids, means, self.close.subscribe());
+        self.tasks.spawn(served);
+        sender
     }
 
     /// Closes the line to new callers; those who talk may finish. [`ended`](Self::ended) tells when.
@@ -149,7 +163,7 @@ impl Server {
         let _ = self.means.inbox.send(Inbox::Stop).await;
     }
 
-    /// Ends every call now.
+    /// Sends everybody away now. What they were in is kept for when the line opens again.
     pub async fn end(&self) {
         let _ = self.means.inbox.send(Inbox::End).await;
     }

@@ -5,8 +5,9 @@ use helpline_proto::{
     code::{Code, Why as WireWhy},
     ids::{CallId, Resumable},
     message::{
-        self, Admitted, Busy, Closed, Connected, Ended, Error, Goodbye, IsTyping, Joined, Left,
-        Message, Offer, Place, Ref, Said, WaitSeconds, Withdrawn,
+        self, Admitted, Away, Back, Busy, Closed, Connected, Ended, Error, Goodbye, IsTyping,
+        Joined, Left, Listed, Message, Offer, Place, PutBack, Ref, Resumed, Said, WaitSeconds,
+        Withdrawn,
     },
     text::{Detail, LineName, Text},
 };
@@ -52,6 +53,18 @@ pub fn notice(about: &About, notice: Notice) -> Message {
             Place { call, position, waiting, wait_s: wait.map(seconds), next_nonce }.into()
         }
         Notice::Connected { call, peer, next_nonce } => Connected { call, peer, next_nonce }.into(),
+        Notice::Resumed { calls } => {
+            let calls = calls.into_iter();
+            let calls = calls.map(|listed| Listed {
+                call: listed.call,
+                next_nonce: listed.next_nonce,
+                last: listed.last,
+            });
+            Resumed { calls: calls.collect() }.into()
+        }
+        Notice::Away { call, from } => Away { call, from }.into(),
+        Notice::Back { call, from } => Back { call, from }.into(),
+        Notice::PutBack { call } => PutBack { call }.into(),
         Notice::Typing { call, from } => IsTyping { call, from }.into(),
         Notice::Offer { call, name, waiting } => Offer { call, name, waiting }.into(),
         Notice::Withdrawn { call, name, waiting } => Withdrawn { call, name, waiting }.into(),
@@ -113,6 +126,10 @@ pub fn refusal(refusal: Refusal) -> Message {
         Refusal::CallEnded => (Code::CALL_ENDED, "the call is over"),
         Refusal::CallFull => (Code::CALL_FULL, "the call has as many entries as it can have"),
         Refusal::NobodyWaiting => (Code::NOBODY_WAITING, "nobody is waiting"),
+        Refusal::FirstIsAway => (
+            Code::NOBODY_WAITING,
+            "the first in line has lost the connection, and has a few seconds to come back",
+        ),
         Refusal::NotOffered => (Code::NOT_OFFERED, "this call is not offered to you"),
         Refusal::Occupied => (Code::OCCUPIED, "you are in a call"),
         Refusal::NotAllowed => (Code::NOT_ALLOWED, "only operators may ask for this"),
@@ -120,16 +137,51 @@ pub fn refusal(refusal: Refusal) -> Message {
     Error { code, detail: Detail::cut(detail) }.into()
 }
 
-/// The last words to a party whose part is over.
+/// The last words to a party whose connection ends.
 #[must_use]
 pub fn dismissal(why: Dismissal) -> Message {
     match why {
         Dismissal::Done => goodbye(Code::DONE, "goodbye"),
-        Dismissal::EndNotSeen => {
-            goodbye(Code::END_NOT_SEEN, "the end of the call was not answered within 10 s")
-        }
-        Dismissal::Stopped => goodbye(Code::STOPPING, "the line has stopped"),
+        Dismissal::EndNotSeen => until_later(
+            Code::END_NOT_SEEN,
+            "the end of the call was not answered within 10 s",
+            None,
+        ),
+        Dismissal::Stopped => until_later(Code::STOPPING, "the line has stopped", None),
     }
+}
+
+/// To a connection whose peer has come back on another one.
+#[must_use]
+pub fn superseded() -> Message {
+    goodbye(Code::SUPERSEDED, "somebody has come back with the same ticket, on another connection")
+}
+
+/// To a connection that brings nothing more.
+#[must_use]
+pub fn gone() -> Message {
+    until_later(Code::DONE, "nothing more came; what was begun is kept for a while", None)
+}
+
+/// To those whose line is not recorded.
+#[must_use]
+pub fn not_recorded() -> Message {
+    let detail = Detail::cut("the server's disk is full");
+    Error { code: Code::DISK_FULL, detail }.into()
+}
+
+/// To those who could not be let in.
+#[must_use]
+pub fn not_let_in() -> Message {
+    let (code, detail) = (Code::DISK_FULL, Detail::cut("the server's disk is full"));
+    let retry_after_s = Some(RETRY_UNKNOWN);
+    Goodbye { code, detail, retry_after_s, resumable: Resumable::No }.into()
+}
+
+/// To everybody, when the line goes back to what is recorded.
+#[must_use]
+pub fn come_back() -> Message {
+    until_later(Code::DISK_FULL, "the server's disk is full", Some(1))
 }
 
 /// A goodbye after which nothing can be resumed.
@@ -137,6 +189,11 @@ pub fn dismissal(why: Dismissal) -> Message {
 pub fn goodbye(code: Code, detail: &str) -> Message {
     Goodbye { code, detail: Detail::cut(detail), retry_after_s: None, resumable: Resumable::No }
         .into()
+}
+
+/// A goodbye to somebody who may come back.
+fn until_later(code: Code, detail: &str, retry_after_s: Option<u32>) -> Message {
+    Goodbye { code, detail: Detail::cut(detail), retry_after_s, resumable: Resumable::Yes }.into()
 }
 
 /// The frame of a message the server made. None comes near the limit of a frame.
@@ -152,8 +209,7 @@ fn wire_why(why: Why) -> WireWhy {
     match why {
         Why::Bye => WireWhy::BYE,
         Why::Abandoned => WireWhy::ABANDONED,
-        Why::Lost => WireWhy::LOST,
-        Why::Stopping => WireWhy::STOPPING,
+        Why::TimedOut => WireWhy::TIMED_OUT,
     }
 }
 

@@ -1,10 +1,10 @@
 //! Who is who: which connection speaks for which party, and how far each has been told.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use helpline_proto::ids::{CallId, Seq};
-use helpline_switchboard::{Notice, Party, TicketHash};
+use helpline_switchboard::{Notice, Party};
 
 use crate::outbox::OutboxSender;
 
@@ -17,6 +17,8 @@ pub(super) enum State {
     Waiting(CallId),
     /// It is connected.
     Connected(CallId),
+    /// It is no longer the party's.
+    PutBack,
     /// Nothing.
     Other,
 }
@@ -26,6 +28,7 @@ impl State {
         match notice {
             Notice::Place { call, .. } => Self::Waiting(*call),
             Notice::Connected { call, .. } => Self::Connected(*call),
+            Notice::PutBack { .. } => Self::PutBack,
             _ => Self::Other,
         }
     }
@@ -34,7 +37,7 @@ impl State {
 #[derive(Debug)]
 struct Peer {
     outbox: OutboxSender,
-    bound: Option<(Party, TicketHash)>,
+    bound: Option<Party>,
     /// The call it hears, and the last entry that went into its outbox.
     hears: Option<(CallId, Seq)>,
     /// The call it was last told to be connected in.
@@ -43,6 +46,8 @@ struct Peer {
     behind: bool,
     /// Something beside entries had no room, and has to be told again.
     stale: bool,
+    /// It was told its state as it is at the end of this turn.
+    restated: bool,
 }
 
 /// The connections that have joined or signed on.
@@ -50,51 +55,60 @@ struct Peer {
 pub(super) struct Peers {
     peers: HashMap<ConnectionId, Peer>,
     connections: HashMap<Party, ConnectionId>,
-    tickets: HashSet<TicketHash>,
     /// Whose outboxes may hold something that isn't sent.
     touched: Vec<ConnectionId>,
 }
 
 impl Peers {
-    /// Whether the ticket stands for somebody on the line.
-    pub(super) fn knows(&self, ticket: TicketHash) -> bool {
-        self.tickets.contains(&ticket)
-    }
-
     /// Keeps the outbox of a connection that will be told one thing and go.
     pub(super) fn stranger(&mut self, id: ConnectionId, outbox: OutboxSender) {
-        let peer =
-            Peer { outbox, bound: None, hears: None, connected: None, behind: false, stale: false };
+        let peer = Peer {
+            outbox,
+            bound: None,
+            hears: None,
+            connected: None,
+            behind: false,
+            stale: false,
+            restated: false,
+        };
         self.peers.insert(id, peer);
     }
 
     /// Lets a connection speak for a party.
-    pub(super) fn bind(
-        &mut self,
-        id: ConnectionId,
-        outbox: OutboxSender,
-        party: Party,
-        ticket: TicketHash,
-    ) {
+    pub(super) fn bind(&mut self, id: ConnectionId, outbox: OutboxSender, party: Party) {
         self.stranger(id, outbox);
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.bound = Some((party, ticket));
+            peer.bound = Some(party);
         }
         self.connections.insert(party, id);
-        self.tickets.insert(ticket);
+    }
+
+    /// A party came back that has shown so much of this call: it has to be told the rest, and its state.
+    pub(super) fn resume(&mut self, id: ConnectionId, hears: Option<(CallId, Seq)>) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.hears = hears;
+            peer.stale = true;
+            peer.behind = true;
+        }
     }
 
     /// A connection no longer speaks for anybody.
     pub(super) fn unbind(&mut self, id: ConnectionId) {
         let bound = self.peers.get_mut(&id).and_then(|peer| peer.bound.take());
-        if let Some((party, ticket)) = bound {
+        if let Some(party) = bound
+            && self.connections.get(&party) == Some(&id)
+        {
             self.connections.remove(&party);
-            self.tickets.remove(&ticket);
         }
     }
 
     pub(super) fn party(&self, id: ConnectionId) -> Option<Party> {
-        self.peers.get(&id)?.bound.map(|(party, _)| party)
+        self.peers.get(&id)?.bound
+    }
+
+    /// The call that a party hears, and the last entry that was sent to it.
+    pub(super) fn sent(&self, party: Party) -> Option<(CallId, Seq)> {
+        self.peers.get(self.connections.get(&party)?)?.hears
     }
 
     pub(super) fn connection(&self, party: Party) -> Option<ConnectionId> {
@@ -113,6 +127,7 @@ impl Peers {
     pub(super) fn send(&mut self) {
         for id in self.touched.drain(..) {
             if let Some(peer) = self.peers.get_mut(&id) {
+                peer.restated = false;
                 peer.outbox.send();
             }
         }
@@ -141,6 +156,10 @@ impl Peers {
     /// peer has entries to catch up with.
     pub(super) fn notice(&mut self, party: Party, state: State, frame: &Bytes) -> bool {
         let Some(peer) = self.peer(party) else { return false };
+        if peer.restated && matches!(state, State::Waiting(_)) {
+            // A place from the midst of the turn: it knows the one at its end.
+            return false;
+        }
         if peer.behind || peer.outbox.push(frame.clone()).is_err() {
             peer.stale = true;
             peer.fall_behind();
@@ -151,9 +170,10 @@ impl Peers {
 
     /// Answers a question. The answer has no place among the entries, so a peer that is behind gets it
     /// too; only one that leaves a whole outbox unread asks in vain.
-    pub(super) fn answer(&mut self, party: Party, frame: &Bytes) {
-        if let Some(peer) = self.peer(party) {
+    pub(super) fn answer(&mut self, id: ConnectionId, frame: &Bytes) {
+        if let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.bound.is_some()) {
             let _ = peer.outbox.push(frame.clone());
+            self.touched.push(id);
         }
     }
 
@@ -179,7 +199,7 @@ impl Peers {
             }
             peer.told(state);
         }
-        peer.stale = false;
+        (peer.stale, peer.restated) = (false, true);
         true
     }
 
@@ -227,6 +247,14 @@ impl Peers {
             peer.outbox.send();
         }
     }
+
+    /// Says the same last words to everybody.
+    pub(super) fn part_all(&mut self, last_words: &Bytes) {
+        let everybody: Vec<ConnectionId> = self.peers.keys().copied().collect();
+        for id in everybody {
+            self.part(id, last_words);
+        }
+    }
 }
 
 impl Peer {
@@ -247,13 +275,18 @@ impl Peer {
                 self.connected = Some(call);
                 call
             }
+            State::PutBack => {
+                self.connected = None;
+                self.hears = None;
+                return false;
+            }
             State::Other => return false,
         };
         if matches!(self.hears, Some((hears, _)) if hears == call) {
             return false;
         }
         self.hears = Some((call, Seq(0)));
-        self.behind |= matches!(self.bound, Some((Party::Operator(_), _)));
+        self.behind |= matches!(self.bound, Some(Party::Operator(_)));
         self.behind
     }
 }

@@ -1,21 +1,17 @@
-use std::{
-    sync::{Arc, Mutex},
-    task::{Context, Poll, Waker},
-};
+use std::task::{Context, Poll, Waker};
 
 use helpline_proto::{
     frame,
-    ids::{Answering, Nonce, Seq, Ticket},
-    message::{Answer, EndSeen, Join, Say},
+    ids::{Answering, Nonce, Resumable, Seq, Ticket},
+    message::{Answer, EndSeen, Goodbye, HangUp, Join, Resume, Say},
     text::{LineName, Name, Text},
     time::UnixMillis,
 };
-use helpline_switchboard::QueueNumber;
 
 use super::*;
 use crate::{
     outbox::{Outbox, outbox},
-    store::memory::MemoryStore,
+    store::memory::{Disk, Fault, MemoryStore},
 };
 
 const CALLER: ConnectionId = ConnectionId(1);
@@ -23,23 +19,32 @@ const OPERATOR: ConnectionId = ConnectionId(2);
 
 struct Line {
     core: Core<MemoryStore>,
-    commits: Arc<Mutex<Vec<Vec<Write>>>>,
+    disk: Disk,
     now: u64,
+}
+
+fn core(disk: &Disk, places: u32) -> Core<MemoryStore> {
+    let about = About { line: LineName::new("main").unwrap(), greeting: None };
+    let mut last = u8::try_from(disk.calls().len()).unwrap();
+    let fresh = move || {
+        last += 1;
+        CallId([last; 16])
+    };
+    let rules = Rules { places, ..Rules::default() };
+    let now = Now { moment: Moment(0), at: UnixMillis(0) };
+    Core::open(rules, about, MemoryStore::open(disk.clone()), Box::new(fresh), now).unwrap()
 }
 
 impl Line {
     fn open(places: u32) -> Self {
-        let store = MemoryStore::default();
-        let commits = Arc::clone(&store.commits);
-        let about = About { line: LineName::new("main").unwrap(), greeting: None };
-        let next = Next { number: QueueNumber(1), operator: OperatorId(1) };
-        let mut last = 0_u8;
-        let fresh = move || {
-            last += 1;
-            CallId([last; 16])
-        };
-        let core = Core::new(Rules { places }, about, store, next, Box::new(fresh));
-        Self { core, commits, now: 0 }
+        let disk = Disk::default();
+        Self { core: core(&disk, places), disk, now: 0 }
+    }
+
+    /// The process is killed, and another one goes on with what it left.
+    fn restart(&mut self) {
+        self.core = core(&self.disk, 4);
+        self.now = 0;
     }
 
     fn now(&self) -> Now {
@@ -51,7 +56,7 @@ impl Line {
     }
 
     fn commits(&self) -> usize {
-        self.commits.lock().unwrap().len()
+        self.disk.writes().try_into().unwrap()
     }
 }
 
@@ -75,6 +80,13 @@ fn sign_on(id: ConnectionId) -> (Inbox, Outbox) {
         token: None,
     };
     (Inbox::Arrived(id, sender, ServerEvent::SignOn(Ref(1), sign_on)), outbox)
+}
+
+fn resume(id: ConnectionId, ticket: u8, side: Side, shown: &[(u8, u32)]) -> (Inbox, Outbox) {
+    let (sender, outbox) = outbox();
+    let shown = shown.iter().map(|(call, seq)| Shown { call: CallId([*call; 16]), seq: Seq(*seq) });
+    let resume = Resume { ticket: Ticket([ticket; 32]), side, shown: shown.collect() };
+    (Inbox::Arrived(id, sender, ServerEvent::Resume(Ref(2), resume)), outbox)
 }
 
 fn say(id: ConnectionId, nonce: u32, text: &str) -> Inbox {
@@ -115,6 +127,7 @@ fn nothing_is_told_before_it_is_recorded() {
     let turn = line.core.decide(line.now(), [arrival, say(CALLER, 1, "hello")]);
     assert!(!turn.writes().is_empty());
     assert_eq!(take(&mut outbox), []);
+    line.core.commit(&turn).unwrap();
     line.core.committed(turn).unwrap();
     assert_eq!(names(&take(&mut outbox)), ["admitted", "place", "joined", "said"]);
 }
@@ -134,7 +147,7 @@ fn a_commit_that_fails_tells_nobody() {
     let (arrival, mut outbox) = join(CALLER, 1);
     line.turn([arrival]);
     take(&mut outbox);
-    line.core.store.fails = true;
+    line.disk.fail_next(Fault::LostError);
     assert!(line.core.turn(line.now(), [say(CALLER, 1, "hello")]).is_err());
     assert_eq!(take(&mut outbox), []);
 }
@@ -162,21 +175,135 @@ fn busy_is_counted_without_a_sync_of_its_own() {
     line.now = 1000;
     assert_eq!(line.core.poll_timeout(), Some(Moment(1000)));
     line.turn([]);
-    assert_eq!(line.commits.lock().unwrap().last().unwrap(), &[Write::Refused(1)]);
+    assert_eq!(line.commits(), 2);
     assert_eq!(line.core.poll_timeout(), None);
 }
 
 #[test]
-fn a_known_ticket_is_not_let_in_twice() {
+fn a_known_ticket_resumes_and_supersedes() {
+    let mut line = Line::open(4);
+    let (arrival, mut first) = join(CALLER, 1);
+    line.turn([arrival, say(CALLER, 1, "hello")]);
+    let joined = take(&mut first);
+    let (arrival, mut second) = join(ConnectionId(3), 1);
+    line.turn([say(CALLER, 2, "still me"), arrival, say(CALLER, 3, "not any more")]);
+    let told = take(&mut second);
+    assert_eq!(names(&told), ["admitted", "resumed", "place", "joined", "said", "said"]);
+    assert_eq!(told[3..5], joined[2..], "the same entries, the same words");
+    let parted = take(&mut first);
+    assert_eq!(names(&parted), ["goodbye"]);
+    assert!(matches!(&parted[..], [Message::Goodbye(goodbye)] if goodbye.code == Code::SUPERSEDED));
+    line.turn([Inbox::Gone(CALLER)]);
+    line.turn([say(ConnectionId(3), 3, "here")]);
+    assert_eq!(seqs(&take(&mut second)), [4], "the older connection's end is nobody's");
+}
+
+#[test]
+fn who_resumes_is_told_what_was_not_shown_and_which_nonce_is_next() {
+    let mut line = Line::open(4);
+    let (arrival, _outbox) = join(CALLER, 1);
+    line.turn([arrival, say(CALLER, 1, "one"), say(CALLER, 2, "two"), Inbox::Gone(CALLER)]);
+    for restarted in [false, true] {
+        if restarted {
+            line.restart();
+        }
+        let (arrival, mut outbox) = resume(ConnectionId(7), 1, Side::Caller, &[(1, 2)]);
+        line.turn([arrival]);
+        let told = take(&mut outbox);
+        assert_eq!(names(&told), ["admitted", "resumed", "place", "said"]);
+        let Message::Resumed(resumed) = &told[1] else { panic!("{told:?}") };
+        let [listed] = &resumed.calls[..] else { panic!("{resumed:?}") };
+        assert_eq!((listed.next_nonce, listed.last), (Nonce(3), Seq(3)));
+        assert_eq!(seqs(&told), [3]);
+        line.turn([Inbox::Gone(ConnectionId(7))]);
+    }
+}
+
+#[test]
+fn who_resumes_while_others_leave_is_told_its_last_place_last() {
+    let mut line = Line::open(4);
+    let joined = [1, 2, 3].map(|ticket| join(ConnectionId(ticket.into()), ticket));
+    let (arrivals, _outboxes): (Vec<_>, Vec<_>) = joined.into_iter().unzip();
+    line.turn(arrivals);
+    let (arrival, mut outbox) = resume(ConnectionId(7), 3, Side::Caller, &[]);
+    let hang_up = |id: u8| {
+        let hang_up = HangUp { call: CallId([id; 16]) };
+        Inbox::Asked(ConnectionId(id.into()), vec![ServerEvent::HangUp(Ref(1), hang_up)])
+    };
+    line.turn([arrival, hang_up(1), hang_up(2)]);
+    let told = take(&mut outbox);
+    let places: Vec<u32> = told
+        .iter()
+        .filter_map(|message| match message {
+            Message::Place(place) => Some(place.position),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(places, [1], "{told:?}");
+}
+
+#[test]
+fn a_ticket_resumes_only_what_it_stands_for() {
     let mut line = Line::open(4);
     let (arrival, _outbox) = join(CALLER, 1);
     line.turn([arrival]);
-    let (arrival, mut second) = join(ConnectionId(3), 1);
+    for (ticket, side, code) in [
+        (9, Side::Caller, Code::NO_SUCH_TICKET),
+        (9, Side::Operator, Code::NO_SUCH_TICKET),
+        (1, Side::Operator, Code::TICKET_IN_USE),
+    ] {
+        let (arrival, mut outbox) = resume(ConnectionId(7), ticket, side, &[]);
+        line.turn([arrival]);
+        let told = take(&mut outbox);
+        let [Message::Goodbye(goodbye)] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((goodbye.code, goodbye.resumable), (code, Resumable::No));
+    }
+}
+
+#[test]
+fn an_end_that_was_not_seen_is_told_after_a_restart() {
+    let mut line = Line::open(4);
+    let (arrival, _caller) = join(CALLER, 1);
     line.turn([arrival]);
-    let told = take(&mut second);
+    let (arrival, _operator) = sign_on(OPERATOR);
+    line.turn([arrival, Inbox::Asked(OPERATOR, vec![ServerEvent::Next(Ref(5))])]);
+    let hang_up = HangUp { call: CallId([1; 16]) };
+    line.turn([Inbox::Asked(CALLER, vec![ServerEvent::HangUp(Ref(1), hang_up)])]);
+    line.restart();
+    let (arrival, mut operator) = resume(OPERATOR, 200, Side::Operator, &[(1, 2)]);
+    line.turn([arrival]);
+    assert_eq!(names(&take(&mut operator)), ["admitted", "resumed", "board", "ended"]);
+    let seen = || vec![ServerEvent::EndSeen(EndSeen { call: CallId([1; 16]) })];
+    line.turn([Inbox::Asked(OPERATOR, seen())]);
+    let (arrival, mut caller) = resume(CALLER, 1, Side::Caller, &[]);
+    line.turn([arrival]);
+    let told = take(&mut caller);
+    assert_eq!(names(&told), ["admitted", "resumed", "joined", "joined", "ended"]);
+    line.turn([Inbox::Asked(CALLER, seen())]);
+    assert_eq!(names(&take(&mut caller)), ["goodbye"]);
+    assert_eq!(line.core.switchboard().calls(), 0);
+}
+
+#[test]
+fn a_full_disk_is_told_and_the_line_goes_back_to_what_is_recorded() {
+    let mut line = Line::open(4);
+    let (arrival, mut caller) = join(CALLER, 1);
+    line.turn([arrival]);
+    take(&mut caller);
+    line.disk.fail_next(Fault::Full);
+    let (newcomer, mut refused) = join(ConnectionId(3), 3);
+    line.turn([say(CALLER, 1, "lost"), newcomer]);
+    let told = take(&mut caller);
+    let [Message::Error(error), Message::Goodbye(goodbye)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((error.code, goodbye.resumable), (Code::DISK_FULL, Resumable::Yes));
+    let told = take(&mut refused);
     assert!(
-        matches!(&told[..], [Message::Goodbye(goodbye)] if goodbye.code == Code::TICKET_IN_USE)
+        matches!(&told[..], [Message::Goodbye(Goodbye { resumable: Resumable::No, .. })]),
+        "{told:?}"
     );
+    let (arrival, mut caller) = resume(ConnectionId(4), 1, Side::Caller, &[(1, 1)]);
+    line.turn([arrival, say(ConnectionId(4), 1, "again")]);
+    assert_eq!(names(&take(&mut caller)), ["admitted", "resumed", "place", "said"]);
 }
 
 #[test]
@@ -277,14 +404,27 @@ fn an_answer_carries_the_reference_of_its_question() {
 }
 
 #[test]
+fn who_only_stops_sending_hears_the_rest_and_keeps_the_place() {
+    let mut line = Line::open(4);
+    let (arrival, mut outbox) = join(CALLER, 1);
+    line.turn([arrival]);
+    line.turn([say(CALLER, 1, "wait for me"), Inbox::Gone(CALLER)]);
+    let told = take(&mut outbox);
+    assert_eq!(names(&told), ["admitted", "place", "joined", "said", "goodbye"]);
+    assert!(matches!(&told[4], Message::Goodbye(goodbye) if goodbye.resumable == Resumable::Yes));
+    assert_eq!(line.core.switchboard().waiting(), 1);
+}
+
+#[test]
 fn the_end_is_told_before_the_goodbye() {
     let mut line = Line::open(4);
     let (arrival, mut outbox) = join(CALLER, 1);
     line.turn([arrival]);
-    line.turn([Inbox::Gone(CALLER)]);
+    let call = CallId([1; 16]);
+    let events =
+        vec![ServerEvent::HangUp(Ref(1), HangUp { call }), ServerEvent::EndSeen(EndSeen { call })];
+    line.turn([Inbox::Asked(CALLER, events)]);
     let told = take(&mut outbox);
     assert_eq!(names(&told), ["admitted", "place", "joined", "ended", "goodbye"]);
-    let seen = EndSeen { call: CallId([1; 16]) };
-    line.turn([Inbox::Asked(CALLER, vec![ServerEvent::EndSeen(seen)])]);
     assert!(matches!(told[3], Message::Ended(ref ended) if ended.seq == Seq(2)));
 }

@@ -18,7 +18,7 @@ pub const INBOX: usize = 1024;
 pub type Outcome = Result<(), StoreError>;
 
 /// Starts the core on a thread of its own. It ends after [`Inbox::End`], after [`Inbox::Stop`]
-/// once nobody talks, or when the store fails.
+/// once no call has both its sides, or when the store fails.
 /// The receiver fails if it panicked.
 ///
 /// # Errors
@@ -61,7 +61,7 @@ async fn run<S: Store>(
         if end {
             return Ok(());
         }
-        if stopping && core.talking() == 0 {
+        if stopping && core.switchboard().finishing() == 0 {
             return core.turn(clock.now(), [Inbox::End]);
         }
     }
