@@ -120,6 +120,7 @@ impl Prompt {
             recall: Mutex::new(Recall::default()),
             recalled: Mutex::new(None),
             outdated: AtomicBool::new(false),
+            shown_as: Mutex::new(None),
         });
         let for_prompt = Arc::clone(&shared);
 
@@ -162,6 +163,12 @@ impl Prompt {
     /// it comes as [`Typed::Outdated`].
     pub fn outdate_draft(&self) {
         self.shared.outdated.store(!self.drafts.borrow().is_empty(), Ordering::Relaxed);
+    }
+
+    /// Shows this text, as wide as the prompt, in its place; or the prompt again. It is seen when the draft is
+    /// shown next: below whatever is printed after this.
+    pub fn show_as(&self, text: Option<&'static str>) {
+        *self.shared.shown_as.lock().unwrap_or_else(PoisonError::into_inner) = text;
     }
 
     /// Prints what is still to be printed, and gives the terminal back as it was, with the cursor at
@@ -241,6 +248,8 @@ struct Shared {
     recalled: Mutex<Option<String>>,
     /// What the draft was begun for is over.
     outdated: AtomicBool,
+    /// What stands in the place of the prompt.
+    shown_as: Mutex<Option<&'static str>>,
 }
 
 /// Who has the terminal.
@@ -535,6 +544,11 @@ impl Hinter for Hooks {
 }
 
 impl Highlighter for Hooks {
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
+        let shown_as = *self.shared.shown_as.lock().unwrap_or_else(PoisonError::into_inner);
+        Cow::Borrowed(shown_as.unwrap_or(prompt))
+    }
+
     /// Called when the draft is shown again below something printed: the old one has been taken away,
     /// and the cursor is where the prompt was. That is the moment to leave.
     fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {

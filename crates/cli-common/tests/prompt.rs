@@ -74,6 +74,14 @@ async fn converse() -> i32 {
                 prompt.outdate_draft();
                 printer.print("outdated now").await;
             }
+            Typed::Line(line) if line == "mark" => {
+                prompt.show_as(Some("! "));
+                printer.print("marked").await;
+            }
+            Typed::Line(line) if line == "unmark" => {
+                prompt.show_as(None);
+                printer.print("unmarked").await;
+            }
             Typed::Outdated(line) => printer.print(format!("outdated {line:?}")).await,
             Typed::Line(line) if line == "draft?" => {
                 let draft = prompt.drafts().wait_for(|draft| draft == "half").await.is_ok();
@@ -337,6 +345,19 @@ fn the_draft_can_be_watched() {
     let mut terminal = Terminal::start(24, 80);
     terminal.types("draft?\rhalf");
     terminal.shows("draft noticed: true, \"half\"\n> half");
+}
+
+#[test]
+fn what_stands_before_the_draft_may_change_while_it_is_typed() {
+    let mut terminal = Terminal::start(24, 80);
+    terminal.types("mark\r");
+    terminal.shows("marked\n! ");
+    terminal.types("half");
+    terminal.shows("! half");
+    terminal.types(" a line\r");
+    terminal.shows("line \"half a line\"\n! ");
+    terminal.types("unmark\r");
+    terminal.shows("unmarked\n> ");
 }
 
 #[test]

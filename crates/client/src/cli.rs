@@ -9,25 +9,21 @@ use helpline_cli_common::{
     terminal,
 };
 use helpline_proto::{
-    ids::Answering,
-    session::Opening,
+    ids::{Answering, Side},
     text::{LineName, Name, TextError},
     version,
 };
-use tokio::{
-    net::TcpStream,
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
 use crate::{
     address::Address,
-    dial::{DialError, dial},
-    link::{self, Link},
+    begin::{Beginner, End},
+    link::Link,
     ui::{
-        act::{Mode, Show},
+        act::Mode,
         caller::{self, Caller},
-        failure,
+        connection::Beginning,
         input::ByeWord,
         operator::{self, Operator, Seat},
         run::{self, Interrupts},
@@ -68,6 +64,9 @@ enum Command {
 ///
 /// On a terminal, a line is said when Enter is pressed, and bye alone on a line hangs up. Otherwise
 /// lines from standard input are said, and standard output has what the other side says.
+///
+/// A connection that breaks is made again by itself: the place is kept for 2 minutes, a call that was
+/// answered for 10. A call whose program has ended can be taken up again by calling the same address.
 #[derive(Debug, Args)]
 #[command(after_long_help = CALL_EXIT)]
 struct Call {
@@ -93,6 +92,10 @@ struct Call {
     /// Take bye alone on a line for text
     #[arg(long)]
     no_bye: bool,
+
+    /// Go on with the unfinished call to this address; --name and --line stay what they were
+    #[arg(long)]
+    resume: bool,
 }
 
 const CALL_EXIT: &str = "\
@@ -100,18 +103,22 @@ Exit codes:
   0    answered, ended by either side, and everything was said
   1    anything else, also when a line was not said
   64   the command line is wrong
-  69   unreachable, lost, or the server stopped in mid-call
-  75   busy, closed, or the server stopped while waiting: try later
+  69   unreachable, lost for good, over without a word of how, taken over by another window, or the
+       server stopped in mid-call
+  75   busy, closed, not kept for so long, or the server stopped while waiting: try later
   76   not a Helpline server, or none that speaks this version
   77   refused
   78   the link asks for what this version can't do
   130  left before an answer
-  129, 143  ended by SIGHUP or SIGTERM, without hanging up";
+  129, 143  ended by SIGHUP or SIGTERM, without hanging up: the place is kept";
 
 /// Answer callers
 ///
 /// On a terminal, it rings when somebody waits, and /next answers. Otherwise lines from standard input
 /// are said to the caller, and standard output has what callers say.
+///
+/// A connection that breaks is made again by itself. A desk whose program has ended goes on where it was if it
+/// is started again within a minute, for the same address and under the same name.
 #[derive(Debug, Args)]
 #[command(after_long_help = DESK_EXIT)]
 struct Desk {
@@ -135,12 +142,12 @@ const DESK_EXIT: &str = "\
 Exit codes:
   0    signed off
   64   the command line is wrong
-  69   unreachable, lost, or the server stopped
+  69   unreachable, lost for good, signed off by the server, or taken over by another window
   76   not a Helpline server, or none that speaks this version
   77   refused
   78   the link asks for what this version can't do
   130  left before being signed on
-  129, 143  ended by SIGHUP or SIGTERM, without signing off";
+  129, 143  ended by SIGHUP or SIGTERM, without signing off: the desk is kept";
 
 #[derive(Debug, Args)]
 struct Manner {
@@ -224,52 +231,101 @@ fn listen(kind: SignalKind) -> Result<Signal, Failure> {
 }
 
 async fn run(arguments: Arguments, logs: Logs) -> Result<Exit, Failure> {
-    let mut interrupts = listen(SignalKind::interrupt())?;
+    let interrupts = listen(SignalKind::interrupt())?;
     let palette = arguments.verbosity.color.stdout();
     match arguments.command {
         Command::Call(call) => {
-            let mode = call.manner.mode();
-            let screen = Screen::open(mode, palette, logs)?;
-            let (screen, stream) = match connect(&call.address, screen, &mut interrupts).await {
-                Ok(connected) => connected,
-                Err(end) => return end,
-            };
-            let line = call.line.or_else(|| call.address.line.clone());
-            let opening = opening(&call.address, link::join(line, call.name))?;
-            let part = Caller::new(caller::Manner {
-                mode,
-                bye: if call.no_bye { ByeWord::IsText } else { ByeWord::HangsUp },
-                bye_at_end: call.bye,
-                server: call.address.to_string(),
-            });
-            run::run(Link::over(stream, opening), part, screen, Interrupts::Ours(interrupts)).await
+            let screen = Screen::open(call.manner.mode(), palette, logs)?;
+            be_caller(call, screen, interrupts).await
         }
         Command::Desk(desk) => {
-            let mode = desk.manner.mode();
-            let name = desk.name.map_or_else(login_name, Ok)?;
-            let screen = Screen::open(mode, palette, logs)?;
-            let (screen, stream) = match connect(&desk.address, screen, &mut interrupts).await {
-                Ok(connected) => connected,
-                Err(end) => return end,
-            };
-            let answering = if desk.auto { Answering::ByItself } else { Answering::ByHand };
-            let opening = opening(&desk.address, link::sign_on(name, answering))?;
-            let part = Operator::new(operator::Manner {
-                mode,
-                seat: Seat::Desk,
-                answering,
-                server: desk.address.to_string(),
-            });
-            run::run(Link::over(stream, opening), part, screen, Interrupts::Ours(interrupts)).await
+            let screen = Screen::open(desk.manner.mode(), palette, logs)?;
+            be_operator(desk, screen, interrupts).await
         }
     }
 }
 
-fn opening(
-    address: &Address,
-    opening: Result<Opening, getrandom::Error>,
-) -> Result<Opening, Failure> {
-    opening.map_err(|error| failure::dial(address, DialError::NoRandomness(error)))
+async fn be_caller(call: Call, screen: Screen, mut interrupts: Signal) -> Result<Exit, Failure> {
+    let mode = screen.mode();
+    let mut beginner = Beginner::new(&call.address, screen, &mut interrupts);
+    let begun = begin_call(&call, &mut beginner).await;
+    let screen = beginner.screen;
+    let (link, beginning) = match begun {
+        Ok(begun) => begun,
+        Err(end) => {
+            screen.finish().await;
+            return end;
+        }
+    };
+    let part = Caller::new(caller::Manner {
+        mode,
+        bye: if call.no_bye { ByeWord::IsText } else { ByeWord::HangsUp },
+        bye_at_end: call.bye,
+        server: call.address.to_string(),
+        beginning,
+        is_kept: link.is_kept(),
+    });
+    run::run(link, part, screen, Interrupts::Ours(interrupts)).await
+}
+
+async fn begin_call(call: &Call, beginner: &mut Beginner<'_>) -> Result<(Link, Beginning), End> {
+    let kept = beginner.call_to_resume(call.resume).await?;
+    let stream = beginner.connect().await?;
+    if let Some(kept) = kept {
+        return Ok((beginner.resume(stream, kept), Beginning::Resumed));
+    }
+    let line = call.line.clone().or_else(|| call.address.line.clone());
+    let name = call.name.clone();
+    let link = beginner.begin(stream, Side::Caller, name, line, Answering::ByHand)?;
+    Ok((link, Beginning::New))
+}
+
+async fn be_operator(desk: Desk, screen: Screen, mut interrupts: Signal) -> Result<Exit, Failure> {
+    let mode = screen.mode();
+    let name = desk.name.clone().map_or_else(login_name, Ok)?;
+    let mut beginner = Beginner::new(&desk.address, screen, &mut interrupts);
+    let begun = begin_desk(&desk, name, &mut beginner).await;
+    let screen = beginner.screen;
+    let (link, beginning, answering) = match begun {
+        Ok(begun) => begun,
+        Err(end) => {
+            screen.finish().await;
+            return end;
+        }
+    };
+    let part = Operator::new(operator::Manner {
+        mode,
+        seat: Seat::Desk,
+        answering,
+        server: desk.address.to_string(),
+        beginning,
+        is_kept: link.is_kept(),
+    });
+    run::run(link, part, screen, Interrupts::Ours(interrupts)).await
+}
+
+async fn begin_desk(
+    desk: &Desk,
+    name: Name,
+    beginner: &mut Beginner<'_>,
+) -> Result<(Link, Beginning, Answering), End> {
+    let wanted = if desk.auto { Answering::ByItself } else { Answering::ByHand };
+    if let Some((link, begun)) = beginner.desk_to_resume(&name).await? {
+        let answering = begun.answering.unwrap_or(wanted);
+        if answering != wanted {
+            let how = match answering {
+                Answering::ByHand => "by hand",
+                Answering::ByItself => "by itself",
+            };
+            beginner.screen.warn(&format!(
+                "this desk goes on answering {how}, as before; to change that, sign off and on again"
+            ));
+        }
+        return Ok((link, Beginning::Resumed, answering));
+    }
+    let stream = beginner.connect().await?;
+    let link = beginner.begin(stream, Side::Operator, name, None, wanted)?;
+    Ok((link, Beginning::New, wanted))
 }
 
 fn login_name() -> Result<Name, Failure> {
@@ -279,31 +335,6 @@ fn login_name() -> Result<Name, Failure> {
             .because(error)
             .hint("choose another one with --name")
     })
-}
-
-/// Connects, and gives the screen back; otherwise there is an end to leave with.
-async fn connect(
-    address: &Address,
-    mut screen: Screen,
-    interrupts: &mut Signal,
-) -> Result<(Screen, TcpStream), Result<Exit, Failure>> {
-    screen.show(&Show::Note(format!("connecting to {address}")));
-    screen.flush().await;
-    let end = tokio::select! {
-        dialled = dial(address) => match dialled {
-            Ok(stream) => {
-                let peer = stream.peer_addr();
-                if !peer.is_ok_and(|peer| peer.ip().to_canonical().is_loopback()) {
-                    screen.warn("this connection is not encrypted");
-                }
-                return Ok((screen, stream));
-            }
-            Err(error) => Err(failure::dial(address, error)),
-        },
-        _ = interrupts.recv() => Ok(Exit::Interrupted),
-    };
-    screen.finish().await;
-    Err(end)
 }
 
 #[cfg(test)]
@@ -353,7 +384,7 @@ mod tests {
             &["call", "host", "--name", "-- wei"],
             &["call", "host", "--name", "  "],
             &["call", "host", "--line", "a b"],
-            &["call", "host", "--resume"],
+            &["desk", "host", "--resume"],
             &["desk", "host", "--line", "main"],
             &["forget", "host"],
             &[],

@@ -66,7 +66,7 @@ struct Error<'a> {
 }
 
 #[derive(Serialize)]
-struct Lost {
+struct Standing {
     unsaid: usize,
     attempt: u32,
 }
@@ -75,6 +75,8 @@ struct Lost {
 pub(crate) fn event(event: &ClientEvent) -> Option<String> {
     match event {
         ClientEvent::Told(reference, Message::Admitted(admitted)) => welcome(*reference, admitted),
+        // Its news are `link.resumed` and the entries that follow.
+        ClientEvent::Told(_, Message::Resumed(_)) => None,
         ClientEvent::Told(reference, message) => match json::encode(message, *reference) {
             Ok(line) => Some(clean::json_escape(&line)),
             Err(error) => {
@@ -87,7 +89,7 @@ pub(crate) fn event(event: &ClientEvent) -> Option<String> {
                 why.map_or_else(|| Local::Lost.name().to_owned(), |why: Code| why.to_string());
             not_said(*reference, Some(*call), text.as_str(), &why)
         }
-        ClientEvent::Welcomed(_) | ClientEvent::Over(_) => None,
+        ClientEvent::Welcomed(_) | ClientEvent::Offline(_) | ClientEvent::Over(_) => None,
     }
 }
 
@@ -110,9 +112,19 @@ pub(crate) fn error(reference: Ref, code: Local, detail: &str) -> Option<String>
     line("error", reference, Error { code: code.name(), detail })
 }
 
+/// There is no connection; this attempt to make one comes next.
+pub(crate) fn reconnecting(unsaid: usize, attempt: u32) -> Option<String> {
+    line("link.reconnecting", Ref::NONE, Standing { unsaid, attempt })
+}
+
+/// There is a connection again, after so many attempts.
+pub(crate) fn resumed(unsaid: usize, attempt: u32) -> Option<String> {
+    line("link.resumed", Ref::NONE, Standing { unsaid, attempt })
+}
+
 /// The connection is lost, for good.
-pub(crate) fn lost(unsaid: usize) -> Option<String> {
-    line("link.lost", Ref::NONE, Lost { unsaid, attempt: 0 })
+pub(crate) fn lost(unsaid: usize, attempt: u32) -> Option<String> {
+    line("link.lost", Ref::NONE, Standing { unsaid, attempt })
 }
 
 fn line(kind: &str, reference: Ref, body: impl Serialize) -> Option<String> {
@@ -204,8 +216,8 @@ mod tests {
             @r#"{"kind":"error","ref":5,"body":{"code":"bad_command","detail":"no command is named \"x\""}}"#
         );
         assert_snapshot!(
-            lost(2).unwrap(),
-            @r#"{"kind":"link.lost","ref":0,"body":{"unsaid":2,"attempt":0}}"#
+            lost(2, 7).unwrap(),
+            @r#"{"kind":"link.lost","ref":0,"body":{"unsaid":2,"attempt":7}}"#
         );
     }
 }

@@ -43,13 +43,15 @@ pub use helpline_proto::session::{ClientEvent as Event, Lost, NotOpen, Opening};
 pub use self::{
     address::{Address, AddressError, PORT},
     dial::{DialError, PATIENCE, dial},
-    link::{Link, ticket},
+    link::{Link, NoStream, ticket},
 };
 
 mod address;
+mod begin;
 pub mod cli;
 pub mod console;
 mod dial;
 mod json;
+pub mod kept;
 mod link;
 mod ui;

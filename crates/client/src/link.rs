@@ -1,25 +1,25 @@
-//! A connection to a server.
+//! A connection to a server, made anew whenever it breaks.
 
 use std::{
-    future::poll_fn,
+    collections::VecDeque,
+    fmt,
+    future::{Future, poll_fn},
     io,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::{Buf, BytesMut};
 use helpline_proto::{
-    frame,
-    ids::{Answering, CallId, Nonce, Seq, Ticket},
+    ids::{Answering, CallId, Nonce, Seq, Side, Ticket},
     limits,
     message::{Join, Message, Ref, SignOn},
-    session::{ClientSession, NotOpen, Opening},
+    session::{ClientSession, Lost, NotOpen, Opening},
     text::{Agent, LineName, Name, Text},
     time::Moment,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{Instant, Sleep, sleep_until, timeout},
 };
@@ -28,34 +28,97 @@ use crate::{
     Event,
     address::Address,
     dial::{DialError, dial},
+    kept::Kept,
 };
 
-/// Bytes read at once. A buffer grows by as much, never by what a header claims.
-const READ: usize = 8 * 1024;
+use self::{
+    again::Again,
+    wire::{Reading, Wire},
+};
 
-/// Bytes gathered for one write, where there is more to say.
-const WRITE: usize = 64 * 1024;
+mod again;
+#[cfg(test)]
+mod tests;
+mod wire;
 
-/// A connection to a server, and what is known on it.
+/// A conversation with a server, over as many connections as it takes, and what is known of it.
 ///
-/// Nothing happens unless [`next`](Self::next) is awaited: it sends, receives and keeps the connection
-/// alive. Requests only note what is to be sent.
+/// ```text
+///                  Offline                  Offline again
+///   connected ─────────────► pause ───► dialling ──┐
+///     ▲  │                     ▲                   │
+///     │  │                     └───────────────────┤
+///     │  │                                         │
+///     └──┼── Told(Admitted), Told(Resumed) ────────┘
+///        └──► Over, as after trying for too long
+/// ```
+///
+/// Nothing happens unless [`next`](Self::next) is awaited: it sends, receives, keeps the connection
+/// alive and makes a new one. Requests only note what is to be sent.
+///
+/// **When the connection breaks** there is an [`Event::Offline`], and another for each attempt that fails.
+/// The first attempt comes after about 0.2 s, later ones after up to 2 s (or when the server has said that
+/// one makes sense), and each is given up after 3 s. Lines may still be said: they are kept, and sent in order
+/// when [`Message::Admitted`] and [`Message::Resumed`] tell that the client is back. Entries that were missed
+/// follow, and none comes twice. After 120 s for a caller whom nobody has answered yet, and 10 min for
+/// anybody else, the last event is [`Event::Over`]; lines that are still unsaid then have no
+/// [`Event::NotSaid`], and are counted by [`unsaid`](Self::unsaid).
 #[derive(Debug)]
 pub struct Link<S = TcpStream> {
-    stream: S,
+    state: State<S>,
     session: ClientSession,
+    redial: Option<Redial<S>>,
+    again: Again,
+    kept: Option<Kept>,
+    /// What has happened and wasn't told yet.
+    events: VecDeque<Event>,
     /// When the session's clock began to count.
     begun: Instant,
     timer: Pin<Box<Sleep>>,
-    received: BytesMut,
-    to_send: BytesMut,
-    /// The stream takes nothing any more; what it has still to give is read.
-    deaf: bool,
-    /// Sent, but maybe kept in a buffer of the stream.
-    unflushed: bool,
-    /// The stream has given all it had.
-    ended: bool,
-    is_over: bool,
+}
+
+/// Why there is no new stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoStream {
+    /// There may be one later.
+    ForNow,
+    /// There will be none.
+    ForEver,
+}
+
+type Dialling<S> = Pin<Box<dyn Future<Output = Result<S, NoStream>> + Send>>;
+
+/// Makes new streams.
+struct Redial<S>(Box<dyn FnMut() -> Dialling<S> + Send>);
+
+impl<S> fmt::Debug for Redial<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redial")
+    }
+}
+
+enum State<S> {
+    Connected(Wire<S>),
+    Pause {
+        until: Moment,
+    },
+    Dialling {
+        begun: Moment,
+        dialling: Dialling<S>,
+    },
+    /// The last event is among those to be told, or told.
+    Over,
+}
+
+impl<S> fmt::Debug for State<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connected(_) => "Connected",
+            Self::Pause { .. } => "Pause",
+            Self::Dialling { .. } => "Dialling",
+            Self::Over => "Over",
+        })
+    }
 }
 
 /// Makes the secret that stands for one call or one sign-on.
@@ -72,11 +135,11 @@ impl Link<TcpStream> {
     /// Dials, and asks for a place on the line that the address names, or on the server's own.
     ///
     /// # Errors
-    /// There is no connection. What the server says to the request comes from [`next`](Self::next).
+    /// There is no connection: the first one is tried once. What the server says to the request comes from
+    /// [`next`](Self::next).
     pub async fn call(address: &Address, name: Name) -> Result<Self, DialError> {
-        let stream = dial(address).await?;
-        let line = address.line.clone();
-        Ok(Self::over(stream, join(line, name).map_err(DialError::NoRandomness)?))
+        let ticket = ticket().map_err(DialError::NoRandomness)?;
+        Self::dial(address, join(ticket, address.line.clone(), name)).await
     }
 
     /// Dials, and signs on as an operator.
@@ -88,17 +151,40 @@ impl Link<TcpStream> {
         name: Name,
         answering: Answering,
     ) -> Result<Self, DialError> {
+        let ticket = ticket().map_err(DialError::NoRandomness)?;
+        Self::dial(address, sign_on(ticket, name, answering)).await
+    }
+
+    /// Dials, and begins with whatever is asked for: with a ticket that was kept, for example.
+    ///
+    /// # Errors
+    /// As for [`call`](Self::call).
+    pub async fn dial(address: &Address, opening: Opening) -> Result<Self, DialError> {
         let stream = dial(address).await?;
-        Ok(Self::over(stream, sign_on(name, answering).map_err(DialError::NoRandomness)?))
+        Ok(Self::over(stream, opening).dialling(address))
+    }
+
+    /// Makes new connections to this address.
+    pub(crate) fn dialling(self, address: &Address) -> Self {
+        let address = address.clone();
+        self.redialling(move || {
+            let address = address.clone();
+            async move {
+                dial(&address).await.map_err(|error| {
+                    tracing::debug!("no connection: {error}");
+                    NoStream::ForNow
+                })
+            }
+        })
     }
 }
 
-pub(crate) fn join(line: Option<LineName>, name: Name) -> Result<Opening, getrandom::Error> {
-    Ok(Opening::Join(Join { ticket: ticket()?, line, name, invite: None }))
+pub(crate) fn join(ticket: Ticket, line: Option<LineName>, name: Name) -> Opening {
+    Opening::Join(Join { ticket, line, name, invite: None })
 }
 
-pub(crate) fn sign_on(name: Name, answering: Answering) -> Result<Opening, getrandom::Error> {
-    Ok(Opening::SignOn(SignOn { ticket: ticket()?, name, answering, token: None }))
+pub(crate) fn sign_on(ticket: Ticket, name: Name, answering: Answering) -> Opening {
+    Opening::SignOn(SignOn { ticket, name, answering, token: None })
 }
 
 #[expect(clippy::expect_used, reason = "a name and a version are shorter than 64 bytes")]
@@ -107,58 +193,128 @@ fn agent() -> Agent {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
-    /// Begins the conversation on any stream of bytes that leads to a server.
+    /// Begins the conversation on any stream of bytes that leads to a server. It ends with the stream, unless
+    /// there are to be [others](Self::redialling).
     ///
     /// # Panics
     /// Outside a tokio runtime with its clock.
     #[must_use]
     pub fn over(stream: S, opening: Opening) -> Self {
+        let again = match opening {
+            Opening::Join(_) => Again::new(Side::Caller, true),
+            Opening::SignOn(_) => Again::new(Side::Operator, true),
+            Opening::Resume(side, _) => Again::new(side, false),
+        };
         Self {
-            stream,
+            state: State::Connected(Wire::new(stream)),
             session: ClientSession::new(opening, agent(), Moment(0)),
+            redial: None,
+            again,
+            kept: None,
+            events: VecDeque::new(),
             begun: Instant::now(),
             timer: Box::pin(sleep_until(Instant::now())),
-            received: BytesMut::new(),
-            to_send: BytesMut::new(),
-            deaf: false,
-            unflushed: false,
-            ended: false,
-            is_over: false,
         }
+    }
+
+    /// Goes on over a new stream whenever the old one is of no more use.
+    ///
+    /// `redial` is called once for each attempt. What it returns is dropped if it isn't ready after 3 s.
+    #[must_use]
+    pub fn redialling<F>(self, mut redial: impl FnMut() -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<S, NoStream>> + Send + 'static,
+    {
+        let redial: Box<dyn FnMut() -> Dialling<S> + Send> = Box::new(move || Box::pin(redial()));
+        Self { redial: Some(Redial(redial)), ..self }
+    }
+
+    /// Keeps unsaid lines on disk, and takes over those that an earlier process has left there.
+    ///
+    /// The opening has to be with the ticket that is kept there. The file stays when the link is dropped;
+    /// [`forget`](Self::forget) removes it.
+    #[must_use]
+    pub fn keeping(mut self, kept: Kept) -> Self {
+        for line in kept.lines() {
+            self.session.restore(line.call, line.nonce, line.text.clone());
+        }
+        Self { kept: Some(kept), ..self }
     }
 
     /// What happens next. `None` after [`Event::Over`].
     ///
-    /// Cancel safe: an event is either returned or still there.
+    /// Cancel safe: an event is either returned or still there, and an attempt to connect goes on.
     pub async fn next(&mut self) -> Option<Event> {
-        poll_fn(|cx| self.poll_next(cx, Reading::Yes)).await
+        poll_fn(|cx| {
+            loop {
+                self.settle();
+                if let Some(event) = self.events.pop_front() {
+                    return Poll::Ready(Some(event));
+                }
+                if self.is_over() {
+                    return Poll::Ready(None);
+                }
+                ready!(self.poll_work(cx, Reading::Yes));
+            }
+        })
+        .await
     }
 
-    /// Sends what is to be sent and keeps the connection alive, without reading: for whoever has no
-    /// room for events. Returns only when nothing more will come of it.
+    /// Sends what is to be sent, and keeps the connection alive or makes a new one, without reading: for
+    /// whoever has no room for events. Returns only when nothing more will come of it.
     ///
     /// Cancel safe, as [`next`](Self::next) is.
     pub async fn keep(&mut self) {
         poll_fn(|cx| {
-            if self.is_over {
-                return Poll::Ready(());
+            loop {
+                self.settle();
+                if self.is_over() {
+                    return Poll::Ready(());
+                }
+                // The few words that let a client in again have room.
+                let reading = if self.again.is_let_in() { Reading::No } else { Reading::Yes };
+                ready!(self.poll_work(cx, reading));
             }
-            self.poll_work(cx, Reading::No).map(|_| ())
         })
         .await;
     }
 
-    /// Wants a line said. `reference` comes back in its [`Said`](helpline_proto::message::Said) or
-    /// [`Event::NotSaid`].
+    /// Waits until the server has let this client in, or the connection is of no more use. What there is to
+    /// know comes from [`next`](Self::next) nevertheless. Cancel safe.
+    pub(crate) async fn let_in(&mut self) -> Result<(), Lost> {
+        poll_fn(|cx| {
+            loop {
+                self.settle();
+                if self.again.is_let_in() {
+                    return Poll::Ready(Ok(()));
+                }
+                if let Some(Event::Offline(lost) | Event::Over(lost)) = self.events.back() {
+                    return Poll::Ready(Err(lost.clone()));
+                }
+                ready!(self.poll_work(cx, Reading::Yes));
+            }
+        })
+        .await
+    }
+
+    /// Wants a line said, on this connection or a later one. `reference` comes back in its
+    /// [`Said`](helpline_proto::message::Said) or [`Event::NotSaid`].
     ///
     /// # Errors
     /// The call isn't open here, or has ended.
     pub fn say(&mut self, call: CallId, text: Text, reference: Ref) -> Result<Nonce, NotOpen> {
         self.is_alive()?;
-        self.session.say(call, text, reference)
+        let nonce = self.session.say(call, text.clone(), reference)?;
+        if let Some(kept) = &mut self.kept {
+            kept.say(call, nonce, &text);
+            if kept.has_grown() {
+                kept.restate(self.session.unsaid_lines());
+            }
+        }
+        Ok(nonce)
     }
 
-    /// Hangs up, behind everything that was to be said before.
+    /// Hangs up, behind everything that was to be said before, on this connection or a later one.
     ///
     /// # Errors
     /// The call isn't open here, or has ended.
@@ -172,7 +328,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.session.typing(call);
     }
 
-    /// Asks for anything else: `Next`, `Answer`, `Ready`, `Pause`, `SignOff`.
+    /// Asks for anything else: `Next`, `Answer`, `Ready`, `Pause`, `SignOff`. Without a connection the answer
+    /// is an `Error`.
     pub fn request(&mut self, request: Message, reference: Ref) {
         self.session.request(request, reference);
     }
@@ -195,20 +352,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.session.unsaid_bytes()
     }
 
-    /// Sends what is still to be sent, says that nothing follows, and waits until the server has
-    /// nothing to say either; 2 s at most. After [`Event::Over`] there is nothing to wait for.
-    pub async fn close(mut self) {
-        if self.is_over {
-            return;
+    /// The lines that are not known to be recorded, with their calls and nonces, in order.
+    pub fn unsaid_lines(&self) -> impl Iterator<Item = (CallId, Nonce, &Text)> {
+        self.session.unsaid_lines()
+    }
+
+    /// Which attempt to connect again is due or under way, counted from 1; 0 while there is a connection.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.again.attempt()
+    }
+
+    /// Whether lines that are unsaid when the process ends are [kept](Self::keeping).
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Removes what is [kept](Self::keeping): nobody will go on with this call or sign-on.
+    pub fn forget(&mut self) {
+        if let Some(kept) = self.kept.take() {
+            kept.remove();
         }
+    }
+
+    /// Sends what is still to be sent, says that nothing follows, and waits until the server has
+    /// nothing to say either; 2 s at most. Without a connection, or after [`Event::Over`], there is nothing
+    /// to wait for.
+    pub async fn close(&mut self) {
+        let now = self.now();
+        let (wire, session) = match std::mem::replace(&mut self.state, State::Over) {
+            State::Connected(wire) => (wire, &mut self.session),
+            _ => return,
+        };
+        let mut wire = wire;
         let closed = timeout(limits::LINGER, async {
-            poll_fn(|cx| self.poll_sent(cx)).await?;
-            poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await?;
-            self.received.clear();
-            while !self.ended {
-                poll_fn(|cx| self.poll_read(cx)).await?;
-                self.received.clear();
-            }
+            poll_fn(|cx| wire.poll_sent(cx, session, now)).await?;
+            poll_fn(|cx| wire.poll_shutdown(cx)).await?;
+            poll_fn(|cx| wire.poll_drained(cx)).await?;
             io::Result::Ok(())
         });
         match closed.await {
@@ -218,369 +399,123 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
     }
 
-    /// A session that is over waits for nothing. What it would still take, nobody would hear of again,
-    /// as the events that tell of the end may be on their way already.
+    fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    /// What a session that is over would still take, nobody would hear of again, as the events that tell of
+    /// the end may be on their way already.
     fn is_alive(&self) -> Result<(), NotOpen> {
-        self.session.poll_timeout().map(|_| ()).ok_or(NotOpen)
+        if self.is_over() { Err(NotOpen) } else { Ok(()) }
     }
 
     fn now(&self) -> Moment {
         Moment(u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>, reading: Reading) -> Poll<Option<Event>> {
-        loop {
-            if let Some(event) = self.session.poll_event() {
-                self.is_over = matches!(event, Event::Over(_));
-                return Poll::Ready(Some(event));
+    /// Takes note of what the session has learnt, before anything more is sent.
+    fn settle(&mut self) {
+        let mut changed = false;
+        while let Some(event) = self.session.poll_event() {
+            match &event {
+                Event::Offline(lost) => {
+                    self.lost(lost.clone());
+                    continue;
+                }
+                Event::Over(_) => self.state = State::Over,
+                Event::Told(_, Message::Admitted(_)) => self.again.let_in(self.now()),
+                Event::Told(_, Message::Connected(_)) => self.again.answered(),
+                // Other numbers, or fewer lines.
+                Event::Told(_, Message::Resumed(_)) | Event::NotSaid { .. } => changed = true,
+                Event::Welcomed(_) | Event::Told(..) => {}
             }
-            if self.is_over {
-                return Poll::Ready(None);
+            self.events.push_back(event);
+        }
+        if let Some(kept) = &mut self.kept {
+            if changed {
+                kept.restate(self.session.unsaid_lines());
+            } else if self.session.unsaid_lines().next().is_none() {
+                kept.clear();
             }
-            ready!(self.poll_work(cx, reading));
         }
     }
 
-    /// Sends, receives, or acts on a deadline; pending once there is nothing more to do.
+    /// There is no connection: it was lost, or an attempt to make one has failed.
+    fn lost(&mut self, lost: Lost) {
+        if self.redial.is_none() {
+            return self.session.stop(lost);
+        }
+        let now = self.now();
+        let random = getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX));
+        let until = self.again.lost(&lost, now, random);
+        if self.again.gives_up().is_some_and(|end| now >= end) {
+            return self.session.stop(self.again.why());
+        }
+        self.state = State::Pause { until };
+        // Nobody may be listening for long. One says it all.
+        if let Some(Event::Offline(_)) = self.events.back() {
+            self.events.pop_back();
+        }
+        self.events.push_back(Event::Offline(lost));
+    }
+
+    /// Sends, receives, connects, or acts on a deadline; ready when that changed something.
     fn poll_work(&mut self, cx: &mut Context<'_>, reading: Reading) -> Poll<()> {
-        if !self.deaf
-            && let Poll::Ready(Err(error)) = self.poll_sent(cx)
-        {
-            // What has arrived before is still worth reading; it is all there will be.
-            tracing::debug!("nothing can be sent any more: {error}");
-            self.deaf = true;
-        }
-        if reading == Reading::Yes {
-            match self.poll_read(cx) {
-                Poll::Ready(Ok(())) if !self.ended => {
-                    self.take_frames();
+        let now = self.now();
+        let end = self.again.gives_up();
+        let due = match &mut self.state {
+            State::Connected(wire) => {
+                if reading == Reading::No {
+                    self.session.not_reading(now);
+                }
+                if wire.poll_work(cx, &mut self.session, now, reading).is_ready() {
                     return Poll::Ready(());
                 }
-                Poll::Ready(end) => {
-                    if let Err(error) = end {
-                        tracing::debug!("the connection broke: {error}");
-                    }
-                    self.session.handle_end();
-                    return Poll::Ready(());
-                }
-                Poll::Pending if self.deaf => {
-                    self.session.handle_end();
-                    return Poll::Ready(());
-                }
-                Poll::Pending => {}
+                let Some(due) = self.session.poll_timeout() else { return Poll::Pending };
+                ready!(self.poll_until(cx, due));
+                // The timer counts whole milliseconds too, but need not round them the same way.
+                self.session.handle_timeout(self.now().max(due));
+                return Poll::Ready(());
             }
+            State::Pause { until } => *until,
+            State::Dialling { begun, dialling } => match dialling.as_mut().poll(cx) {
+                Poll::Ready(Ok(stream)) => {
+                    let begun = *begun;
+                    self.state = State::Connected(Wire::new(stream));
+                    self.session.connected(begun);
+                    return Poll::Ready(());
+                }
+                Poll::Ready(Err(NoStream::ForNow)) => {
+                    self.lost(Lost::Broken);
+                    return Poll::Ready(());
+                }
+                Poll::Ready(Err(NoStream::ForEver)) => {
+                    self.session.stop(self.again.why());
+                    return Poll::Ready(());
+                }
+                Poll::Pending => *begun + limits::RECONNECT_TRY,
+            },
+            State::Over => return Poll::Ready(()),
+        };
+        ready!(self.poll_until(cx, end.map_or(due, |end| due.min(end))));
+        match &mut self.redial {
+            Some(redial) if end.is_none_or(|end| due < end) => {
+                if let State::Pause { .. } = self.state {
+                    self.state = State::Dialling { begun: due.max(now), dialling: (redial.0)() };
+                } else {
+                    self.lost(Lost::NoAnswer);
+                }
+            }
+            _ => self.session.stop(self.again.why()),
         }
-        let Some(due) = self.session.poll_timeout() else { return Poll::Pending };
+        Poll::Ready(())
+    }
+
+    fn poll_until(&mut self, cx: &mut Context<'_>, due: Moment) -> Poll<()> {
         let due = self.begun + Duration::from_millis(due.0);
         if self.timer.deadline() != due {
             self.timer.as_mut().reset(due);
         }
-        ready!(self.timer.as_mut().poll(cx));
-        // The timer counts whole milliseconds too, but need not round them the same way.
-        let due = self.session.poll_timeout().unwrap_or_default();
-        self.session.handle_timeout(self.now().max(due));
-        Poll::Ready(())
-    }
-
-    /// Ready when all there is to send is sent.
-    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            if self.to_send.is_empty() {
-                let now = self.now();
-                while self.to_send.len() < WRITE
-                    && let Some(frame) = self.session.poll_transmit(now)
-                {
-                    self.to_send.extend_from_slice(&frame);
-                }
-            }
-            if self.to_send.is_empty() {
-                if self.unflushed {
-                    ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-                    self.unflushed = false;
-                }
-                return Poll::Ready(Ok(()));
-            }
-            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.to_send))?;
-            if sent == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.to_send.advance(sent);
-            self.unflushed = true;
-        }
-    }
-
-    /// Reads once.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut scratch = [0; READ];
-        let mut scratch = ReadBuf::new(&mut scratch);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut scratch))?;
-        self.ended = scratch.filled().is_empty();
-        self.received.extend_from_slice(scratch.filled());
-        Poll::Ready(Ok(()))
-    }
-
-    /// Hands every whole frame to the session.
-    fn take_frames(&mut self) {
-        let now = self.now();
-        loop {
-            match frame::split(&self.received, limits::FRAME) {
-                Ok(Some(frame)) => {
-                    self.session.handle(frame, now);
-                    let size = frame.size();
-                    self.received.advance(size);
-                }
-                Ok(None) => return,
-                Err(error) => {
-                    self.received.clear();
-                    return self.session.handle_garbage(error);
-                }
-            }
-        }
-    }
-}
-
-/// Whether what arrives is taken in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
-    Yes,
-    No,
-}
-
-#[cfg(test)]
-mod tests {
-    use helpline_proto::{
-        code::{Code, Why},
-        ids::{By, Resumable, Side},
-        message::{Admitted, Connected, Ended, Goodbye, Said, SignOff},
-        session::{Lost, ServerEvent, ServerSession, Settings},
-        text::Detail,
-        time::UnixMillis,
-    };
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-
-    use super::*;
-
-    const CALL: CallId = CallId([7; 16]);
-
-    /// The server's end: the real session, and what the test does with it.
-    struct Server {
-        stream: DuplexStream,
-        session: ServerSession,
-        received: BytesMut,
-    }
-
-    impl Server {
-        /// The next request; `None` at the end of the connection.
-        async fn next(&mut self) -> Option<ServerEvent> {
-            loop {
-                while let Some(frame) = self.session.poll_transmit() {
-                    self.stream.write_all(&frame).await.unwrap();
-                }
-                if let Some(event) = self.session.poll_event() {
-                    return Some(event);
-                }
-                if let Some(frame) = frame::split(&self.received, limits::FRAME).unwrap() {
-                    self.session.handle(frame, Moment(0));
-                    let size = frame.size();
-                    self.received.advance(size);
-                } else if self.stream.read_buf(&mut self.received).await.unwrap() == 0 {
-                    return None;
-                }
-            }
-        }
-
-        async fn tell(&mut self, message: impl Into<Message>) {
-            self.session.tell(message.into().to_frame(Ref::NONE).unwrap());
-            while let Some(frame) = self.session.poll_transmit() {
-                self.stream.write_all(&frame).await.unwrap();
-            }
-        }
-
-        async fn admit(&mut self) {
-            assert!(matches!(self.next().await, Some(ServerEvent::Join(..))));
-            let admitted = Admitted { line: line(), name: name(), greeting: None };
-            self.tell(admitted).await;
-            self.tell(Connected { call: CALL, peer: name(), next_nonce: Nonce(1) }).await;
-        }
-
-        async fn said(&mut self, seq: u32, nonce: u32, text: &Text) {
-            self.tell(Said {
-                call: CALL,
-                seq: Seq(seq),
-                from: Side::Caller,
-                name: name(),
-                at: UnixMillis(0),
-                text: text.clone(),
-                nonce: Nonce(nonce),
-            })
-            .await;
-        }
-    }
-
-    fn name() -> Name {
-        Name::new("Ada").unwrap()
-    }
-
-    fn line() -> LineName {
-        LineName::new("main").unwrap()
-    }
-
-    fn text(text: &str) -> Text {
-        Text::new(text).unwrap()
-    }
-
-    /// Both ends, over a wire that holds so many bytes.
-    fn pair(bytes: usize) -> (Link<DuplexStream>, Server) {
-        let (near, far) = duplex(bytes);
-        let link = Link::over(near, join(None, name()).unwrap());
-        let session = ServerSession::new(Settings::default(), Moment(0));
-        (link, Server { stream: far, session, received: BytesMut::new() })
-    }
-
-    async fn connected(link: &mut Link<DuplexStream>) {
-        assert!(matches!(link.next().await, Some(Event::Welcomed(_))));
-        assert!(matches!(link.next().await, Some(Event::Told(_, Message::Admitted(_)))));
-        assert!(matches!(link.next().await, Some(Event::Told(_, Message::Connected(_)))));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_call_goes_from_the_handshake_to_a_seen_end() {
-        let (mut link, mut server) = pair(64 * 1024);
-        let server = async {
-            server.admit().await;
-            let Some(ServerEvent::Say(_, say)) = server.next().await else { panic!("no say") };
-            server.said(1, say.nonce.0, &say.text).await;
-            assert!(matches!(server.next().await, Some(ServerEvent::HangUp(..))));
-            let (by, why) = (By::Caller, Why::BYE);
-            server.tell(Ended { call: CALL, seq: Seq(2), at: UnixMillis(0), by, why }).await;
-            assert!(matches!(server.next().await, Some(ServerEvent::EndSeen(_))));
-            assert_eq!(server.next().await, None, "the client has nothing more to say");
-        };
-        let client = async {
-            connected(&mut link).await;
-            link.say(CALL, text("hello"), Ref(5)).unwrap();
-            link.hang_up(CALL, Ref::NONE).unwrap();
-            assert_eq!(link.unsaid(), 1);
-            let Some(Event::Told(Ref(5), Message::Said(said))) = link.next().await else {
-                panic!("not said")
-            };
-            assert_eq!((said.text, link.unsaid()), (text("hello"), 0));
-            let Some(Event::Told(_, Message::Ended(ended))) = link.next().await else {
-                panic!("not ended")
-            };
-            link.shown(ended.call, ended.seq);
-            link.close().await;
-        };
-        tokio::join!(server, client);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn n06_a_wire_that_takes_a_byte_at_a_time_carries_the_same() {
-        let (mut link, mut server) = pair(1);
-        let long = text(&"é".repeat(limits::TEXT / 2));
-        let server = async {
-            server.admit().await;
-            let Some(ServerEvent::Say(_, say)) = server.next().await else { panic!("no say") };
-            server.said(1, say.nonce.0, &say.text).await;
-            server
-        };
-        let client = async {
-            connected(&mut link).await;
-            link.say(CALL, long.clone(), Ref::NONE).unwrap();
-            let Some(Event::Told(_, Message::Said(said))) = link.next().await else {
-                panic!("not said")
-            };
-            assert_eq!(said.text, long);
-        };
-        tokio::join!(server, client);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_connection_is_kept_alive_and_a_dead_one_given_up() {
-        let (mut link, mut server) = pair(64 * 1024);
-        let server = async {
-            server.admit().await;
-            // Each ping of these four minutes has a pong.
-            let answers = timeout(Duration::from_secs(240), server.next()).await;
-            assert!(answers.is_err(), "pings are nobody else's business");
-            server
-        };
-        let client = async {
-            connected(&mut link).await;
-            let start = Instant::now();
-            assert_eq!(link.next().await, Some(Event::Over(Lost::Silent)));
-            assert_eq!(link.next().await, None);
-            start.elapsed()
-        };
-        let (_server, lasted) = tokio::join!(server, client);
-        assert!(lasted >= Duration::from_secs(240) && lasted <= Duration::from_secs(240 + 46));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_does_not_answer_is_given_up_after_ten_seconds() {
-        let (mut link, _server) = pair(64 * 1024);
-        let start = Instant::now();
-        assert_eq!(link.next().await, Some(Event::Over(Lost::NoAnswer)));
-        assert_eq!(start.elapsed(), limits::HANDSHAKE);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_answers_but_is_no_helpline_is_recognised() {
-        let (mut link, mut server) = pair(64 * 1024);
-        server.stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
-        assert!(matches!(link.next().await, Some(Event::Over(Lost::NotHelpline(_)))));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn n35_a_goodbye_is_heard_though_nothing_can_be_sent_any_more() {
-        let (mut link, mut server) = pair(64 * 1024);
-        tokio::join!(server.admit(), connected(&mut link));
-        link.say(CALL, text("too late"), Ref(3)).unwrap();
-        link.request(SignOff {}.into(), Ref::NONE);
-        let (code, detail) = (Code::STOPPING, Detail::cut(""));
-        let resumable = Resumable::No;
-        server.tell(Goodbye { code, detail, retry_after_s: None, resumable }).await;
-        drop(server);
-        let Some(Event::NotSaid { reference: Ref(3), why: None, .. }) = link.next().await else {
-            panic!("no word about the line")
-        };
-        assert_eq!(
-            link.say(CALL, text("later"), Ref::NONE),
-            Err(NotOpen),
-            "nobody would hear of it"
-        );
-        let Some(Event::Over(Lost::Goodbye(goodbye))) = link.next().await else {
-            panic!("no goodbye")
-        };
-        assert_eq!(goodbye.code, Code::STOPPING);
-        link.close().await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn waiting_for_an_event_may_be_given_up_and_begun_again() {
-        let (mut link, mut server) = pair(16);
-        let serving = tokio::spawn(async move {
-            server.admit().await;
-            for n in 1..=20 {
-                let Some(ServerEvent::Say(_, say)) = server.next().await else { panic!("no say") };
-                server.said(n, say.nonce.0, &say.text).await;
-            }
-        });
-        connected(&mut link).await;
-        for n in 0..20 {
-            link.say(CALL, text(&format!("line {n}")), Ref(n)).unwrap();
-        }
-        let mut next = 0;
-        while next < 20 {
-            let event = tokio::select! {
-                biased;
-                event = link.next() => event,
-                () = tokio::task::yield_now() => continue,
-            };
-            let Some(Event::Told(reference, Message::Said(_))) = event else { panic!("{event:?}") };
-            assert_eq!(reference, Ref(next));
-            next += 1;
-        }
-        serving.await.unwrap();
+        self.timer.as_mut().poll(cx)
     }
 }

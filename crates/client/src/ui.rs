@@ -5,7 +5,10 @@
 //! [`screen`] is where both meet the world, and [`run`] carries out what was decided.
 
 pub(crate) mod act;
+pub(crate) mod ask;
 pub(crate) mod caller;
+pub(crate) mod connection;
+pub(crate) mod earlier;
 pub(crate) mod failure;
 pub(crate) mod input;
 pub(crate) mod operator;

@@ -114,10 +114,19 @@ pub(crate) enum Act {
     Leave,
 }
 
+/// How it stands with the link when something is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Lines that are not known to be recorded.
+    pub(crate) unsaid: usize,
+    /// Which attempt to connect again is due; 0 while there is a connection.
+    pub(crate) attempt: u32,
+}
+
 /// The caller's part, or the operator's.
 pub(crate) trait Part {
     /// Takes in what the server tells.
-    fn told(&mut self, event: ClientEvent) -> Vec<Act>;
+    fn told(&mut self, event: ClientEvent, standing: Standing) -> Vec<Act>;
 
     /// Takes in what was entered.
     fn entered(&mut self, entered: Entered) -> Vec<Act>;
@@ -127,6 +136,12 @@ pub(crate) trait Part {
 
     /// The call in which the other side would like to know that somebody types.
     fn talks_in(&self) -> Option<CallId>;
+
+    /// Whether a later process may go on with what was begun.
+    fn keeps(&self) -> bool;
+
+    /// What stays when this process ends now, with so many lines unsaid, and how to go on.
+    fn kept(&self, unsaid: usize) -> Option<String>;
 
     /// How it ended.
     fn end(self) -> Result<Exit, Failure>;

@@ -3,23 +3,28 @@
 //! ```text
 //!           Place             Connected
 //! Joining ─────────► Waiting ◄─────────► Talking ─────► Over
-//!    └──────────────────┴── Left, Place ────┴────────────┘
-//!        Busy, Closed, Ended, or the connection is lost
+//!    └──────────────────┴───── Place ───────┴────────────┘
+//!        Busy, Closed, Ended, or the connection is lost for good
 //! ```
+//!
+//! A connection that breaks, and is made again, changes none of this: see [`Connection`].
 
 use helpline_cli_common::exit::{Exit, Failure};
 use helpline_proto::{
+    code::{Code, Why},
     ids::{By, CallId, Side},
     limits,
-    message::{Admitted, Ended, Message, Ref, Said},
+    message::{Admitted, Away, Back, Ended, Left, Message, Ref, Resumed, Said},
     session::{ClientEvent, Lost},
-    text::Text,
+    text::{Name, Text},
 };
 
 use crate::json::{self, Local};
 
 use super::{
-    act::{Act, Entered, Listens, Mode, Part, Show, note, problem},
+    act::{Act, Entered, Listens, Mode, Part, Show, Standing, note, problem},
+    connection::{Beginning, Connection, may_be_good},
+    earlier::Earlier,
     failure,
     input::{self, Ask, ByeWord, Refused},
     words,
@@ -37,6 +42,9 @@ pub(crate) struct Manner {
     pub(crate) bye_at_end: bool,
     /// What was dialled, for messages.
     pub(crate) server: String,
+    pub(crate) beginning: Beginning,
+    /// Whether lines and place are kept for a later process.
+    pub(crate) is_kept: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +60,15 @@ enum Stage {
 pub(crate) struct Caller {
     manner: Manner,
     stage: Stage,
+    connection: Connection,
+    earlier: Earlier,
+    /// The state of the call is told once more, as the connection was made again.
+    is_told_again: bool,
+    /// Another process had the call before, and this one hasn't said yet where it is.
+    returns: bool,
     call: Option<CallId>,
+    /// The place, as it was shown.
+    place: Option<String>,
     /// The other side's name, as it is shown.
     peer: Option<String>,
     answered: bool,
@@ -60,19 +76,27 @@ pub(crate) struct Caller {
     input_ended: bool,
     /// Lines under way.
     unsaid: usize,
-    /// Lines lost with the connection.
+    /// Lines of which nobody knows whether they were said.
     lost: usize,
     /// Some line will not be said.
     not_said: bool,
+    /// A later process may go on.
+    keeps: bool,
     end: Result<Exit, Failure>,
 }
 
 impl Caller {
     pub(crate) fn new(manner: Manner) -> Self {
+        let returns = manner.beginning == Beginning::Resumed;
         Self {
-            manner,
             stage: Stage::Joining,
+            connection: Connection::new(manner.mode, manner.beginning),
+            manner,
+            earlier: Earlier::default(),
+            is_told_again: false,
+            returns,
             call: None,
+            place: None,
             peer: None,
             answered: false,
             hung_up: false,
@@ -80,64 +104,149 @@ impl Caller {
             unsaid: 0,
             lost: 0,
             not_said: false,
+            keeps: returns,
             end: Ok(Exit::Interrupted),
         }
     }
 
-    fn is_json(&self) -> bool {
-        self.manner.mode == Mode::Json
-    }
-
-    fn message(&mut self, message: &Message) -> Vec<Act> {
+    /// Whether a message tells what this screen shows already, as the connection was made again.
+    fn is_known(&self, message: &Message) -> bool {
         match message {
-            Message::Admitted(admitted) => greeting(admitted),
+            Message::Admitted(_) => self.connection.is_let_in_again(message),
             Message::Place(place) => {
-                self.stage = Stage::Waiting;
-                self.call = Some(place.call);
-                vec![note(words::place(place))]
+                self.is_told_again && self.place.as_ref() == Some(&words::place(place))
             }
             Message::Connected(connected) => {
                 let peer = words::name(&connected.peer, Side::Operator);
-                let line = format!("on the line with {peer}");
-                self.stage = Stage::Talking;
-                self.call = Some(connected.call);
-                self.peer = Some(peer);
+                let is_same = self.peer.as_ref() == Some(&peer);
+                self.is_told_again && is_same && self.stage == Stage::Talking
+            }
+            _ => false,
+        }
+    }
+
+    fn message(&mut self, message: &Message, is_known: bool) -> Vec<Act> {
+        match message {
+            Message::Admitted(_) if is_known => Vec::new(),
+            Message::Admitted(admitted) => greeting(admitted),
+            Message::Resumed(resumed) => self.resumed(resumed),
+            Message::Place(place) => {
+                let text = words::place(place);
+                self.in_call(place.call, Stage::Waiting);
+                self.returns = false;
+                self.place = Some(text.clone());
+                if is_known { Vec::new() } else { self.state(note(text)) }
+            }
+            Message::Connected(connected) => {
+                let peer = words::name(&connected.peer, Side::Operator);
+                self.in_call(connected.call, Stage::Talking);
                 self.answered = true;
-                vec![note(line)]
+                let back = if std::mem::take(&mut self.returns) { "you are back " } else { "" };
+                let text = format!("{back}on the line with {peer}");
+                self.peer = Some(peer);
+                if is_known { Vec::new() } else { self.state(note(text)) }
             }
             Message::Said(said) => {
+                let mut acts: Vec<Act> = self.earlier.mark(said.seq).into_iter().collect();
                 let is_own = said.from == Side::Caller;
-                if is_own {
-                    self.unsaid = self.unsaid.saturating_sub(1);
-                }
-                entry_said(self.manner.mode, said, is_own)
-            }
-            Message::Joined(joined) => vec![Act::Shown(joined.call, joined.seq)],
-            Message::Left(left) => {
-                let mut acts = Vec::new();
-                if left.from == Side::Operator {
-                    self.stage = Stage::Waiting;
-                    let who = words::name(&left.name, left.from);
-                    acts.push(note(format!("{who} left; you wait again")));
-                }
-                acts.push(Act::Shown(left.call, left.seq));
+                acts.extend(if self.earlier.shows(said.seq) {
+                    earlier_said(self.manner.mode, said, is_own)
+                } else {
+                    entry_said(self.manner.mode, said, is_own)
+                });
+                acts.extend(self.earlier.shown(said.seq));
                 acts
             }
+            Message::Joined(joined) => {
+                // It may have ended while this client was away: then nobody tells that it was connected.
+                self.answered |= joined.from == Side::Operator;
+                let mut acts = vec![Act::Shown(joined.call, joined.seq)];
+                acts.extend(self.earlier.shown(joined.seq));
+                acts
+            }
+            Message::Left(left) => self.left(left),
             Message::Ended(ended) => self.ended(ended),
             Message::Busy(busy) => self.over(Err(failure::busy(busy))),
             Message::Closed(closed) => self.over(Err(failure::closed(closed))),
+            Message::Away(away) => self.away(away),
+            Message::Back(back) => self.back(back),
             Message::Error(error) => vec![problem(words::error(error))],
+            _ => Vec::new(),
+        }
+    }
+
+    fn in_call(&mut self, call: CallId, stage: Stage) {
+        self.call = Some(call);
+        self.stage = stage;
+        self.is_told_again = false;
+    }
+
+    /// Shows how it stands with the call, behind what was said earlier.
+    fn state(&mut self, state: Act) -> Vec<Act> {
+        self.earlier.behind(state).into_iter().collect()
+    }
+
+    fn resumed(&mut self, resumed: &Resumed) -> Vec<Act> {
+        let listed = resumed.calls.iter().find(|listed| self.is_current_or_first(listed.call));
+        let Some(listed) = listed else {
+            // A ticket that is good for a call that isn't there.
+            return self.over(Err(self.gone()));
+        };
+        self.call = Some(listed.call);
+        self.is_told_again = true;
+        self.earlier.begin(listed.last, self.returns);
+        Vec::new()
+    }
+
+    fn is_current_or_first(&self, call: CallId) -> bool {
+        self.call.is_none_or(|current| current == call)
+    }
+
+    fn left(&mut self, left: &Left) -> Vec<Act> {
+        let mut acts = Vec::new();
+        if left.from == Side::Operator {
+            let who = words::name(&left.name, left.from);
+            // How it went on is told with the place, or with whoever answered next.
+            let is_past = self.earlier.has(left.seq);
+            acts.push(note(if is_past {
+                format!("{who} left")
+            } else {
+                format!("{who} left; you wait again")
+            }));
+        }
+        acts.push(Act::Shown(left.call, left.seq));
+        acts.extend(self.earlier.shown(left.seq));
+        acts
+    }
+
+    fn away(&mut self, away: &Away) -> Vec<Act> {
+        match &self.peer {
+            Some(peer) if away.from == Side::Operator => {
+                let text = words::away(peer);
+                self.state(note(text))
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn back(&mut self, back: &Back) -> Vec<Act> {
+        match &self.peer {
+            Some(peer) if back.from == Side::Operator => {
+                let text = words::back(peer);
+                self.state(note(text))
+            }
             _ => Vec::new(),
         }
     }
 
     fn ended(&mut self, ended: &Ended) -> Vec<Act> {
         let shown = words::ended(ended, Side::Caller, self.peer.as_deref());
-        let end = match (ended.by, self.stage) {
-            (By::Server, Stage::Talking) => Err(failure::stopped_in_call()),
-            (By::Server, _) => Err(failure::stopped_while_waiting()),
-            (By::Caller | By::Operator, _) if self.answered => Ok(Exit::Ok),
-            (By::Caller | By::Operator, _) => Ok(Exit::Interrupted),
+        let end = match (ended.by, ended.why, self.stage) {
+            (_, Why::TIMED_OUT, _) => Err(failure::timed_out(&self.again(""))),
+            (By::Server, _, Stage::Talking) => Err(failure::stopped_in_call()),
+            (By::Server, _, _) => Err(failure::stopped_while_waiting()),
+            (By::Caller | By::Operator, _, _) if self.answered => Ok(Exit::Ok),
+            (By::Caller | By::Operator, _, _) => Ok(Exit::Interrupted),
         };
         let mut acts = vec![note(shown), Act::Shown(ended.call, ended.seq)];
         acts.extend(self.over(end));
@@ -146,22 +255,48 @@ impl Caller {
 
     fn over(&mut self, end: Result<Exit, Failure>) -> Vec<Act> {
         self.stage = Stage::Over;
+        self.keeps = false;
         self.end = end;
         vec![Act::Leave]
     }
 
+    /// The command that calls this server, again or to go on.
+    fn again(&self, option: &str) -> String {
+        format!("helpline call {}{option}", self.manner.server)
+    }
+
+    /// The ticket is no longer good.
+    fn gone(&self) -> Failure {
+        let knows_it_was_not = !self.answered && self.manner.beginning == Beginning::New;
+        failure::gone(&self.again(""), knows_it_was_not)
+    }
+
     fn lost(&mut self, lost: &Lost) -> Vec<Act> {
-        let was_in = self.stage != Stage::Joining;
-        let mut acts = Vec::new();
-        if was_in && self.is_json() {
-            acts.extend(json::lost(self.lost).map(|line| Act::Show(Show::Json(line))));
-        }
-        let end = if was_in {
-            failure::lost(&self.manner.server, lost)
-        } else {
-            failure::not_let_in(&self.manner.server, lost)
+        let server = self.manner.server.as_str();
+        let was_in = self.connection.was_let_in();
+        let code = match lost {
+            Lost::Goodbye(goodbye) => Some(goodbye.code),
+            _ => None,
         };
-        acts.extend(self.over(Err(end)));
+        let mut acts =
+            if was_in { self.connection.over(self.lost + self.unsaid) } else { Vec::new() };
+        let keeps = was_in && may_be_good(lost);
+        let end = match code {
+            // Whoever hung up has what they wanted.
+            Some(Code::NO_SUCH_TICKET) if self.hung_up => {
+                Ok(if self.answered { Exit::Ok } else { Exit::Interrupted })
+            }
+            Some(Code::NO_SUCH_TICKET) if was_in => Err(self.gone()),
+            Some(Code::SUPERSEDED) if was_in => Err(failure::superseded()),
+            _ if !was_in => Err(failure::not_let_in(server, lost)),
+            _ => {
+                self.keeps = keeps;
+                let failure = failure::lost(server, lost);
+                Err(self.kept(self.unsaid).into_iter().fold(failure, Failure::hint))
+            }
+        };
+        acts.extend(self.over(end));
+        self.keeps = keeps;
         acts
     }
 
@@ -211,7 +346,11 @@ impl Caller {
             return Vec::new();
         };
         self.hung_up = true;
-        vec![Act::HangUp { call, reference }]
+        let mut acts = vec![Act::HangUp { call, reference }];
+        if self.connection.is_offline() {
+            acts.push(note("it hangs up as soon as there is a connection; ^C leaves now"));
+        }
+        acts
     }
 
     fn refused(&mut self, refused: &Refused) -> Vec<Act> {
@@ -228,8 +367,12 @@ impl Caller {
             acts.push(note(words::not_said(draft)));
         }
         if self.call.is_none() || self.hung_up || self.stage == Stage::Over {
-            // Nothing to hang up, or the server takes its time: the connection's end says it too.
-            self.end = Ok(Exit::Interrupted);
+            // Nothing to hang up, or it can't be said at the moment, or the server takes its time.
+            if self.stage != Stage::Over {
+                self.end = Ok(Exit::Interrupted);
+                self.keeps &= self.connection.is_offline() || self.unsaid > 0 || !self.hung_up;
+                acts.extend(self.kept(self.unsaid).map(|kept| Act::Show(Show::Warning(kept))));
+            }
             acts.push(Act::Leave);
         } else {
             if self.unsaid > MANY {
@@ -254,22 +397,21 @@ impl Caller {
 }
 
 impl Part for Caller {
-    fn told(&mut self, event: ClientEvent) -> Vec<Act> {
-        let json = self.is_json().then(|| json::event(&event)).flatten();
-        let mut acts: Vec<Act> = json.map(|line| Act::Show(Show::Json(line))).into_iter().collect();
+    fn told(&mut self, event: ClientEvent, standing: Standing) -> Vec<Act> {
+        self.unsaid = standing.unsaid;
+        let is_known = matches!(&event, ClientEvent::Told(_, message) if self.is_known(message));
+        let mut acts = self.connection.told(&event, standing, is_known);
         match event {
-            ClientEvent::Welcomed(welcome) => {
-                tracing::debug!("the server speaks version {}", welcome.version.0);
-            }
-            ClientEvent::Told(_, message) => acts.extend(self.message(&message)),
+            ClientEvent::Welcomed(_) | ClientEvent::Offline(_) => {}
+            ClientEvent::Told(_, message) => acts.extend(self.message(&message, is_known)),
             ClientEvent::NotSaid { text, why, .. } => {
-                self.unsaid = self.unsaid.saturating_sub(1);
                 self.lost += usize::from(why.is_none());
                 self.not_said = true;
                 acts.push(problem(words::unsaid(text.as_str(), why)));
             }
             ClientEvent::Over(lost) => acts.extend(self.lost(&lost)),
         }
+        self.keeps |= self.call.is_some() && self.stage != Stage::Over;
         acts.extend(self.hang_up_if_done());
         acts
     }
@@ -303,6 +445,26 @@ impl Part for Caller {
         self.call.filter(|_| self.stage == Stage::Talking)
     }
 
+    fn keeps(&self) -> bool {
+        self.keeps
+    }
+
+    fn kept(&self, unsaid: usize) -> Option<String> {
+        if !self.keeps || !self.manner.is_kept {
+            return None;
+        }
+        let option = if self.manner.mode.is_person() { "" } else { " --resume" };
+        let grace = if self.answered { limits::CALL_GRACE } else { limits::WAITING_GRACE };
+        let grace = words::minutes(grace);
+        let what = if self.answered { "the call" } else { "your place" };
+        let lines = match unsaid {
+            0 => String::new(),
+            unsaid => format!(", and {} not said yet", words::lines(unsaid)),
+        };
+        let again = self.again(option);
+        Some(format!("{what} is kept for {grace}{lines}; to go on: {again}"))
+    }
+
     fn end(self) -> Result<Exit, Failure> {
         match self.end {
             Ok(Exit::Ok) if self.not_said => Ok(Exit::Other),
@@ -331,6 +493,16 @@ pub(super) fn entry_said(mode: Mode, said: &Said, is_own: bool) -> Vec<Act> {
     };
     let shown = Act::Shown(said.call, said.seq);
     show.map(Act::Show).into_iter().chain([shown]).collect()
+}
+
+/// Shows what was said before this screen began: nobody has typed it here, so everybody's lines are shown.
+pub(super) fn earlier_said(mode: Mode, said: &Said, is_own: bool) -> Vec<Act> {
+    let (name, text): (Name, Text) = (said.name.clone(), said.text.clone());
+    let show = match mode {
+        Mode::Terminal | Mode::Plain if is_own => Show::Own(text),
+        _ => Show::Said { name, from: said.from, text },
+    };
+    vec![Act::Show(show), Act::Shown(said.call, said.seq)]
 }
 
 /// Shows what can't be understood or done.
@@ -371,8 +543,8 @@ mod tests {
         code::{Code, Why},
         error::{DecodeError, FrameError},
         ids::{Nonce, Resumable, Seq},
-        message::{Busy, Connected, Goodbye, Left, Place, Said},
-        text::{Detail, Name},
+        message::{Busy, Connected, Goodbye, Joined, Listed, Place, Said},
+        text::{Detail, LineName, Name},
         time::UnixMillis,
     };
 
@@ -386,6 +558,28 @@ mod tests {
             bye: ByeWord::HangsUp,
             bye_at_end: false,
             server: "here:8001".to_owned(),
+            beginning: Beginning::New,
+            is_kept: true,
+        })
+    }
+
+    impl Caller {
+        /// Told while nothing is unsaid.
+        fn told(&mut self, event: ClientEvent) -> Vec<Act> {
+            Part::told(self, event, Standing::default())
+        }
+
+        /// Told while so many lines are unsaid, and this attempt is due.
+        fn told_with(&mut self, event: ClientEvent, unsaid: usize, attempt: u32) -> Vec<Act> {
+            Part::told(self, event, Standing { unsaid, attempt })
+        }
+    }
+
+    fn admitted() -> ClientEvent {
+        told(Admitted {
+            line: LineName::new("main").unwrap(),
+            name: Name::new("Ada").unwrap(),
+            greeting: Some(Text::new("Welcome.").unwrap()),
         })
     }
 
@@ -461,9 +655,22 @@ mod tests {
             (vec![goodbye(Code::NO_SUCH_LINE)], Exit::NoPermission),
             (vec![goodbye(Code::NO_COMMON_VERSION)], Exit::Protocol),
             (vec![goodbye(Code::STOPPING)], Exit::TempFail),
-            (vec![place(), goodbye(Code::SILENT)], Exit::Unavailable),
+            (vec![admitted(), place(), goodbye(Code::SILENT)], Exit::Unavailable),
+            (vec![admitted(), place(), goodbye(Code::SUPERSEDED)], Exit::Unavailable),
+            (vec![admitted(), place(), goodbye(Code::NO_SUCH_TICKET)], Exit::TempFail),
+            (
+                vec![admitted(), place(), connected(), goodbye(Code::NO_SUCH_TICKET)],
+                Exit::Unavailable,
+            ),
+            (vec![place(), ended(By::Server, Why::TIMED_OUT)], Exit::TempFail),
+            (vec![connected(), ended(By::Caller, Why::TIMED_OUT)], Exit::TempFail),
+            // It was answered while this client was away.
+            (
+                vec![place(), offline(), resumed(5), joined(4), ended(By::Operator, Why::BYE)],
+                Exit::Ok,
+            ),
             (vec![ClientEvent::Over(Lost::NoAnswer)], Exit::Unavailable),
-            (vec![place(), ClientEvent::Over(Lost::Broken)], Exit::Unavailable),
+            (vec![admitted(), place(), ClientEvent::Over(Lost::Broken)], Exit::Unavailable),
             (
                 vec![ClientEvent::Over(Lost::NotHelpline(DecodeError::Frame(
                     FrameError::TooShort { length: 1 },
@@ -510,7 +717,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_connection_counts_the_lines_of_unknown_fate() {
+    fn a_connection_lost_for_good_counts_the_lines_of_unknown_fate() {
         let unsaid = ClientEvent::NotSaid {
             call: CALL,
             text: Text::new("there?").unwrap(),
@@ -521,6 +728,7 @@ mod tests {
         pipe.told(connected());
         assert_eq!(pipe.told(unsaid.clone()), [problem("maybe not said: there?")]);
         let mut json = caller(Mode::Json);
+        json.told(admitted());
         json.told(connected());
         json.told(unsaid);
         let lost = r#"{"kind":"link.lost","ref":0,"body":{"unsaid":1,"attempt":0}}"#;
@@ -581,7 +789,7 @@ mod tests {
         caller.told(place());
         caller.entered(line("one"));
         assert_eq!(caller.entered(Entered::End), []);
-        assert_eq!(caller.told(connected()), [note("on the line with Wei")]);
+        assert_eq!(caller.told_with(connected(), 1, 0), [note("on the line with Wei")]);
         let acts = caller.told(said(Side::Caller, "one"));
         assert_eq!(acts, [Act::Shown(CALL, Seq(3)), HANG_UP]);
         assert!(!caller.told(said(Side::Operator, "hm")).contains(&HANG_UP), "once is enough");
@@ -618,5 +826,274 @@ mod tests {
             if error.contains("no_such_call") && not_said.contains("link.not_said"))
         );
         assert_eq!(caller.listens(), Listens::Yes);
+    }
+
+    fn offline() -> ClientEvent {
+        ClientEvent::Offline(Lost::Broken)
+    }
+
+    fn resumed(last: u32) -> ClientEvent {
+        let listed = Listed { call: CALL, next_nonce: Nonce(1), last: Seq(last) };
+        told(Resumed { calls: vec![listed] })
+    }
+
+    fn joined(seq: u32) -> ClientEvent {
+        let (from, name) = (Side::Operator, Name::new("Wei").unwrap());
+        told(Joined { call: CALL, seq: Seq(seq), at: UnixMillis(0), from, name })
+    }
+
+    fn left(seq: u32) -> ClientEvent {
+        let (from, name) = (Side::Operator, Name::new("Wei").unwrap());
+        told(Left { call: CALL, seq: Seq(seq), at: UnixMillis(0), from, name })
+    }
+
+    fn gone_on_with(mode: Mode) -> Caller {
+        let manner = Manner { beginning: Beginning::Resumed, ..caller(mode).manner };
+        Caller::new(manner)
+    }
+
+    /// What is shown, as text.
+    fn shown(acts: Vec<Act>) -> Vec<String> {
+        let shown = acts.into_iter().filter_map(|act| match act {
+            Act::Show(Show::Said { name, text, .. }) => Some(format!("{name}: {text}")),
+            Act::Show(Show::Own(text)) => Some(format!("you: {text}")),
+            Act::Show(
+                Show::Note(text) | Show::Problem(text) | Show::Warning(text) | Show::Json(text),
+            ) => Some(text),
+            Act::Show(Show::Ring(text)) => Some(text),
+            _ => None,
+        });
+        shown.collect()
+    }
+
+    fn interrupt() -> Entered {
+        Entered::Interrupt { draft: String::new() }
+    }
+
+    #[test]
+    fn a_break_is_told_once_and_the_screen_goes_on_where_it_was() {
+        let mut caller = caller(Mode::Terminal);
+        caller.told(admitted());
+        caller.told(place());
+        caller.told(connected());
+        assert_eq!(
+            shown(caller.told_with(offline(), 2, 1)),
+            ["the connection broke; reconnecting (2 lines not said yet)"]
+        );
+        assert_eq!(shown(caller.told_with(offline(), 2, 2)), [""; 0]);
+        assert_eq!(caller.entered(line("still typing")), [say("still typing")]);
+        assert_eq!(shown(caller.told(admitted())), [""; 0], "no second greeting");
+        assert_eq!(shown(caller.told(resumed(4))), ["connected again"]);
+        assert_eq!(shown(caller.told(connected())), [""; 0]);
+        assert_eq!(shown(caller.told(said(Side::Operator, "hm"))), ["Wei: hm"]);
+        assert_eq!(
+            shown(caller.told(connected())),
+            ["on the line with Wei"],
+            "news, without a break before it"
+        );
+    }
+
+    #[test]
+    fn a_place_that_has_changed_meanwhile_is_told() {
+        let mut caller = caller(Mode::Plain);
+        caller.told(admitted());
+        caller.told(place());
+        for (position, wanted) in [(1, vec![]), (2, vec!["position 2 of 2"])] {
+            caller.told_with(offline(), 0, 1);
+            caller.told(admitted());
+            caller.told(resumed(0));
+            let (waiting, wait_s, next_nonce) = (position, None, Nonce(1));
+            let place = Place { call: CALL, position, waiting, wait_s, next_nonce };
+            assert_eq!(shown(caller.told(told(place))), wanted);
+        }
+        caller.told_with(offline(), 0, 1);
+        caller.told(resumed(5));
+        assert_eq!(shown(caller.told(connected())), ["on the line with Wei"]);
+        assert_eq!(shown(caller.told(left(5))), ["Wei left"], "it is past");
+        assert_eq!(shown(caller.told(left(6))), ["Wei left; you wait again"]);
+    }
+
+    #[test]
+    fn a_server_that_stops_is_named() {
+        let stopping = || {
+            ClientEvent::Offline(Lost::Goodbye(Goodbye {
+                code: Code::STOPPING,
+                detail: Detail::cut(""),
+                retry_after_s: None,
+                resumable: Resumable::Yes,
+            }))
+        };
+        let mut caller = caller(Mode::Terminal);
+        caller.told(place());
+        assert_eq!(shown(caller.told(stopping())), ["the server is stopping; reconnecting"]);
+    }
+
+    #[test]
+    fn a_program_hears_of_every_attempt() {
+        let mut json = caller(Mode::Json);
+        json.told(admitted());
+        json.told(connected());
+        let event = |kind: &str, unsaid: u32, attempt: u32| {
+            format!(
+                r#"{{"kind":"{kind}","ref":0,"body":{{"unsaid":{unsaid},"attempt":{attempt}}}}}"#
+            )
+        };
+        let json_only = |acts: Vec<Act>| -> Vec<String> {
+            let is_json = |act: &Act| matches!(act, Act::Show(Show::Json(_)));
+            shown(acts.into_iter().filter(is_json).collect())
+        };
+        for attempt in 1..=2 {
+            let acts = json.told_with(offline(), 3, attempt);
+            assert_eq!(json_only(acts), [event("link.reconnecting", 3, attempt)]);
+        }
+        assert_eq!(json_only(json.told_with(admitted(), 3, 0)), [""; 0]);
+        assert_eq!(json_only(json.told_with(resumed(2), 1, 0)), [event("link.resumed", 1, 2)]);
+        assert_eq!(json_only(json.told(connected())), [""; 0], "it would greet twice");
+        json.told_with(offline(), 1, 1);
+        json.told_with(offline(), 1, 2);
+        let acts = json.told_with(ClientEvent::Over(Lost::Broken), 1, 2);
+        assert_eq!(json_only(acts), [event("link.lost", 1, 2)]);
+        assert!(json.keeps());
+        let mut new = gone_on_with(Mode::Json);
+        assert!(json_only(new.told(admitted()))[0].contains("welcome"));
+        assert_eq!(json_only(new.told_with(resumed(3), 1, 0)), [event("link.resumed", 1, 0)]);
+    }
+
+    #[test]
+    fn a_new_process_shows_what_was_said_before_and_then_where_it_is() {
+        let conversation = |caller: &mut Caller| {
+            let mut acts = caller.told(admitted());
+            acts.extend(caller.told(resumed(3)));
+            acts.extend(caller.told(connected()));
+            let away = told(Away { call: CALL, from: Side::Operator });
+            acts.extend(caller.told(away));
+            acts.extend(caller.told(joined(1)));
+            let mut first = said(Side::Caller, "hello");
+            if let ClientEvent::Told(_, Message::Said(said)) = &mut first {
+                said.seq = Seq(2);
+                said.name = Name::new("Ada").unwrap();
+            }
+            acts.extend(caller.told(first));
+            acts.extend(caller.told(said(Side::Operator, "hm")));
+            acts.extend(caller.told(told(Back { call: CALL, from: Side::Operator })));
+            shown(acts)
+        };
+        for mode in [Mode::Terminal, Mode::Plain] {
+            assert_eq!(
+                conversation(&mut gone_on_with(mode)),
+                [
+                    "Welcome.",
+                    "earlier in this call:",
+                    "you: hello",
+                    "Wei: hm",
+                    "you are back on the line with Wei",
+                    "Wei's connection broke; they may come back",
+                    "Wei is back",
+                ]
+            );
+        }
+        let piped = conversation(&mut gone_on_with(Mode::Pipe));
+        assert_eq!(piped[2], "Ada: hello", "a program is told everything");
+    }
+
+    #[test]
+    fn a_new_process_with_nothing_said_before_says_at_once_where_it_is() {
+        let mut talking = gone_on_with(Mode::Terminal);
+        talking.told(resumed(0));
+        assert_eq!(shown(talking.told(connected())), ["you are back on the line with Wei"]);
+        let mut waiting = gone_on_with(Mode::Terminal);
+        waiting.told(resumed(0));
+        assert_eq!(shown(waiting.told(place())), ["position 1 of 1"]);
+        assert_eq!(shown(waiting.told(connected())), ["on the line with Wei"]);
+        assert_eq!(waiting.listens(), Listens::Yes);
+    }
+
+    #[test]
+    fn hanging_up_without_a_connection_waits_for_one_or_keeps_the_call() {
+        for begins in [Entered::End, interrupt(), line("bye")] {
+            let mut caller = caller(Mode::Terminal);
+            caller.told(admitted());
+            caller.told(place());
+            caller.told_with(offline(), 0, 1);
+            let acts = caller.entered(begins);
+            assert!(acts.contains(&HANG_UP));
+            assert_eq!(
+                shown(acts),
+                ["it hangs up as soon as there is a connection; ^C leaves now"]
+            );
+            caller.told_with(offline(), 2, 2);
+            let acts = caller.entered(interrupt());
+            assert_eq!(acts.last(), Some(&Act::Leave));
+            assert_eq!(
+                shown(acts),
+                ["your place is kept for 2 minutes, and 2 lines not said yet; \
+                  to go on: helpline call here:8001"]
+            );
+            assert!(caller.keeps());
+            assert_eq!(caller.end(), Ok(Exit::Interrupted));
+        }
+    }
+
+    #[test]
+    fn what_hung_up_meanwhile_is_hung_up() {
+        for (answered, code) in [(true, Exit::Ok), (false, Exit::Interrupted)] {
+            let mut caller = caller(Mode::Terminal);
+            caller.told(admitted());
+            caller.told(place());
+            if answered {
+                caller.told(connected());
+            }
+            caller.told_with(offline(), 0, 1);
+            caller.entered(interrupt());
+            caller.told(goodbye(Code::NO_SUCH_TICKET));
+            assert!(!caller.keeps());
+            assert_eq!(caller.end(), Ok(code));
+        }
+    }
+
+    #[test]
+    fn a_file_is_kept_only_while_somebody_may_go_on() {
+        let mut caller = caller(Mode::Pipe);
+        assert!(!caller.keeps(), "not let in yet");
+        caller.told(admitted());
+        caller.told(place());
+        assert!(caller.keeps());
+        caller.told_with(ClientEvent::Over(Lost::Silent), 0, 9);
+        assert!(caller.keeps(), "lost, but maybe not for the server");
+        let failure = caller.end().unwrap_err();
+        let hint = "your place is kept for 2 minutes; to go on: helpline call here:8001 --resume";
+        assert_eq!(failure.hint.as_deref(), Some(hint));
+        for last in [
+            ended(By::Operator, Why::BYE),
+            goodbye(Code::SUPERSEDED),
+            goodbye(Code::NO_SUCH_TICKET),
+            told(Busy { why: Why::FULL, retry_after_s: 30, wait_s: None }),
+        ] {
+            let mut caller = self::caller(Mode::Pipe);
+            caller.told(admitted());
+            caller.told(place());
+            caller.told(last.clone());
+            assert!(!caller.keeps(), "{last:?}");
+        }
+        let mut resumed = gone_on_with(Mode::Pipe);
+        assert!(resumed.keeps());
+        resumed.entered(interrupt());
+        assert!(resumed.keeps(), "nothing was asked for");
+        let mut gone = gone_on_with(Mode::Pipe);
+        gone.told(goodbye(Code::NO_SUCH_TICKET));
+        assert!(!gone.keeps());
+        let failure = gone.end().unwrap_err();
+        assert_eq!((failure.exit, failure.what.as_str()), (Exit::Unavailable, "the call is over"));
+    }
+
+    #[test]
+    fn a_call_that_the_server_does_not_list_is_over() {
+        let mut caller = caller(Mode::Terminal);
+        caller.told(admitted());
+        caller.told(connected());
+        caller.told_with(offline(), 0, 1);
+        let acts = caller.told(told(Resumed { calls: Vec::new() }));
+        assert_eq!(acts.last(), Some(&Act::Leave));
+        assert!(!caller.keeps());
     }
 }

@@ -75,6 +75,34 @@ pub(crate) fn stopped_in_call() -> Failure {
     Failure::new(Exit::Unavailable, "the server stopped during the call")
 }
 
+/// The caller was away for longer than the call was kept.
+pub(crate) fn timed_out(again: &str) -> Failure {
+    Failure::new(Exit::TempFail, "the call was not kept for any longer")
+        .hint(format!("to call again: {again}"))
+}
+
+/// The server doesn't know the ticket of a call any more.
+pub(crate) fn gone(again: &str, was_never_answered: bool) -> Failure {
+    let hint = format!("to call again: {again}");
+    if was_never_answered {
+        return Failure::new(Exit::TempFail, "your place was not kept for any longer").hint(hint);
+    }
+    let cause = "it has ended, or was not kept for any longer";
+    Failure::new(Exit::Unavailable, "the call is over").because(cause).hint(hint)
+}
+
+/// The server doesn't know the ticket of a sign-on any more.
+pub(crate) fn signed_off(again: &str) -> Failure {
+    Failure::new(Exit::Unavailable, "the server has signed this desk off")
+        .because("it was away for too long")
+        .hint(format!("to sign on again: {again}"))
+}
+
+/// Another process has come with the same ticket.
+pub(crate) fn superseded() -> Failure {
+    Failure::new(Exit::Unavailable, "taken over by another window")
+}
+
 /// The connection ended before the server had let anybody in.
 pub(crate) fn not_let_in(server: &str, lost: &Lost) -> Failure {
     match lost {

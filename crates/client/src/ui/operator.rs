@@ -6,25 +6,32 @@
 //!                          │     Ended
 //!                          └── ^D, ^C, end of input ──► SigningOff ── Goodbye ──►
 //! ```
+//!
+//! A connection that breaks, and is made again, changes none of this: see [`Connection`]. Requests are never
+//! sent twice by themselves, so signing off and a break are asked for again by this part.
 
 use std::collections::BTreeMap;
 
 use helpline_cli_common::exit::{Exit, Failure};
 use helpline_proto::{
     code::Code,
-    ids::{Answering, CallId, Nonce, Side},
+    ids::{Answering, CallId, Nonce, Seq, Side},
+    limits,
     message::{
-        Admitted, Answer, Connected, Message, Next, Offer, Pause, Ready, Ref, SignOff, Withdrawn,
+        Admitted, Answer, Connected, Message, Next, Offer, Pause, PutBack, Ready, Ref, Resumed,
+        SignOff, Withdrawn,
     },
     session::{ClientEvent, Lost},
     text::Text,
 };
 
-use crate::json::{self, Local};
+use crate::json::Local;
 
 use super::{
-    act::{Act, Entered, Listens, Mode, Part, Show, note, problem},
-    caller::{entry_said, not_said, refusal},
+    act::{Act, Entered, Listens, Mode, Part, Show, Standing, note, problem},
+    caller::{earlier_said, entry_said, not_said, refusal},
+    connection::{Beginning, Connection, may_be_good},
+    earlier::Earlier,
     failure,
     input::{self, Ask, Asked, ByeWord, Refused},
     words,
@@ -47,6 +54,9 @@ pub(crate) struct Manner {
     pub(crate) answering: Answering,
     /// What was dialled, for messages.
     pub(crate) server: String,
+    pub(crate) beginning: Beginning,
+    /// Whether lines and calls are kept for a later process.
+    pub(crate) is_kept: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,25 +84,44 @@ struct Talk {
 pub(crate) struct Operator {
     manner: Manner,
     stage: Stage,
+    connection: Connection,
     talks: BTreeMap<CallId, Talk>,
+    /// What was said before in the calls this operator is back in.
+    earlier: BTreeMap<CallId, Earlier>,
+    /// Another process had the desk before, and this one hasn't heard yet of its calls.
+    returns: bool,
     offer: Option<CallId>,
     on_break: bool,
+    /// A person has asked for a caller, and the answer isn't there yet.
+    asks: bool,
     input_ended: bool,
-    /// Lines lost with the connection.
+    /// Lines under way.
+    unsaid: usize,
+    /// Lines of which nobody knows whether they were said.
     lost: usize,
+    /// A later process may go on.
+    keeps: bool,
     end: Result<Exit, Failure>,
 }
 
 impl Operator {
     pub(crate) fn new(manner: Manner) -> Self {
+        // A server may have kept its console's ticket.
+        let returns = manner.beginning == Beginning::Resumed || manner.seat == Seat::Console;
         Self {
-            manner,
             stage: Stage::SigningOn,
+            connection: Connection::new(manner.mode, manner.beginning),
+            manner,
             talks: BTreeMap::new(),
+            earlier: BTreeMap::new(),
+            returns,
             offer: None,
             on_break: false,
+            asks: false,
             input_ended: false,
+            unsaid: 0,
             lost: 0,
+            keeps: returns,
             end: Ok(Exit::Interrupted),
         }
     }
@@ -101,43 +130,125 @@ impl Operator {
         self.manner.mode == Mode::Json
     }
 
-    fn message(&mut self, message: &Message) -> Vec<Act> {
+    /// Whether a message tells what this screen shows already, as the connection was made again.
+    fn is_known(&self, message: &Message) -> bool {
         match message {
+            Message::Admitted(_) => self.connection.is_let_in_again(message),
+            Message::Connected(connected) => self.talks.contains_key(&connected.call),
+            _ => false,
+        }
+    }
+
+    fn message(&mut self, message: &Message, is_known: bool) -> Vec<Act> {
+        if !matches!(message, Message::Admitted(_) | Message::Resumed(_)) {
+            self.returns = false;
+        }
+        match message {
+            Message::Admitted(_) | Message::Connected(_) if is_known => Vec::new(),
             Message::Admitted(admitted) => {
-                self.stage = Stage::On;
+                if self.stage == Stage::SigningOn {
+                    self.stage = Stage::On;
+                }
+                self.keeps = true;
                 self.signed_on(admitted)
             }
+            Message::Resumed(resumed) => self.resumed(resumed),
             Message::Connected(connected) => self.connected(connected),
             Message::Said(said) => {
-                let talk = self.talks.get(&said.call);
+                let own_from = self.talks.get(&said.call).map(|talk| talk.own_from);
                 let is_own = said.from == Side::Operator
-                    && talk.is_some_and(|talk| said.nonce >= talk.own_from);
-                entry_said(self.manner.mode, said, is_own)
+                    && own_from.is_some_and(|own_from| said.nonce >= own_from);
+                let earlier = self.earlier.entry(said.call).or_default();
+                let mut acts: Vec<Act> = earlier.mark(said.seq).into_iter().collect();
+                acts.extend(if earlier.shows(said.seq) {
+                    earlier_said(self.manner.mode, said, is_own)
+                } else {
+                    entry_said(self.manner.mode, said, is_own)
+                });
+                acts.extend(earlier.shown(said.seq));
+                acts
             }
-            Message::Joined(joined) => vec![Act::Shown(joined.call, joined.seq)],
+            Message::Joined(joined) => self.entry(joined.call, joined.seq, None),
             // One's own leaving is no news.
             Message::Left(left) if self.stage == Stage::SigningOff => {
-                vec![Act::Shown(left.call, left.seq)]
+                self.entry(left.call, left.seq, None)
             }
             Message::Left(left) => {
                 let who = words::name(&left.name, left.from);
-                vec![note(format!("{who} left")), Act::Shown(left.call, left.seq)]
+                self.entry(left.call, left.seq, Some(note(format!("{who} left"))))
             }
             Message::Ended(ended) => {
                 let talk = self.talks.remove(&ended.call);
+                self.earlier.remove(&ended.call);
                 let peer = talk.as_ref().map(|talk| talk.peer.as_str());
                 let shown = words::ended(ended, Side::Operator, peer);
                 let mut acts = vec![note(shown), Act::Shown(ended.call, ended.seq)];
-                if self.input_ended {
-                    acts.extend(self.sign_off_if_free());
-                }
+                acts.extend(self.one_less());
                 acts
+            }
+            Message::PutBack(put_back) => self.put_back(put_back),
+            Message::Away(away) if away.from == Side::Caller => {
+                self.about_peer(away.call, words::away)
+            }
+            Message::Back(back) if back.from == Side::Caller => {
+                self.about_peer(back.call, words::back)
             }
             Message::Offer(offer) => self.offered(offer),
             Message::Withdrawn(withdrawn) => self.withdrawn(withdrawn),
-            Message::Error(error) => vec![problem(words::error(error))],
+            Message::Error(error) => {
+                self.asks = false;
+                vec![problem(words::error(error))]
+            }
             _ => Vec::new(),
         }
+    }
+
+    fn entry(&mut self, call: CallId, seq: Seq, shown: Option<Act>) -> Vec<Act> {
+        let behind = self.earlier.entry(call).or_default().shown(seq);
+        shown.into_iter().chain([Act::Shown(call, seq)]).chain(behind).collect()
+    }
+
+    fn about_peer(&mut self, call: CallId, words: fn(&str) -> String) -> Vec<Act> {
+        let Some(talk) = self.talks.get(&call) else { return Vec::new() };
+        let news = note(words(&talk.peer));
+        self.earlier.entry(call).or_default().behind(news).into_iter().collect()
+    }
+
+    /// The caller waits again, for whoever answers next.
+    fn put_back(&mut self, put_back: &PutBack) -> Vec<Act> {
+        self.earlier.remove(&put_back.call);
+        let Some(talk) = self.talks.remove(&put_back.call) else { return Vec::new() };
+        let mut acts = vec![note(format!("{} went back to the queue", talk.peer))];
+        acts.extend(self.one_less());
+        acts
+    }
+
+    /// The connection is there again. What was asked for before may not have been heard.
+    fn resumed(&mut self, resumed: &Resumed) -> Vec<Act> {
+        let is_new_screen = std::mem::take(&mut self.returns);
+        let mut acts = Vec::new();
+        let is_listed = |call: &CallId| resumed.calls.iter().any(|listed| listed.call == *call);
+        for (_, talk) in self.talks.extract_if(.., |call, _| !is_listed(call)) {
+            acts.push(note(format!("you are no longer on the line with {}", talk.peer)));
+        }
+        self.earlier.retain(|call, _| is_listed(call));
+        for listed in &resumed.calls {
+            self.earlier.entry(listed.call).or_default().begin(listed.last, is_new_screen);
+        }
+        // What stands offered is told again.
+        self.offer = None;
+        if self.stage == Stage::SigningOff {
+            acts.push(Act::Request(SignOff {}.into(), Ref::NONE));
+        } else if self.on_break || self.input_ended {
+            acts.push(Act::Request(Pause {}.into(), Ref::NONE));
+        }
+        acts.extend(self.one_less());
+        acts
+    }
+
+    /// One call less, maybe: after the end of the input, the last one was the last thing to wait for.
+    fn one_less(&mut self) -> Vec<Act> {
+        if self.input_ended { self.sign_off_if_free() } else { Vec::new() }
     }
 
     fn signed_on(&self, Admitted { line, name, greeting }: &Admitted) -> Vec<Act> {
@@ -164,12 +275,15 @@ impl Operator {
 
     fn connected(&mut self, connected: &Connected) -> Vec<Act> {
         let peer = words::name(&connected.peer, Side::Caller);
-        let line = format!("on the line with {peer}");
         self.offer = self.offer.filter(|call| *call != connected.call);
+        self.asks = false;
+        let earlier = self.earlier.entry(connected.call).or_default();
+        let back = if earlier.comes() { "you are back " } else { "" };
+        let line = note(format!("{back}on the line with {peer}"));
         let own_from = connected.next_nonce;
         let talk = Talk { peer, own_from, hung_up: false, warned: false };
         self.talks.insert(connected.call, talk);
-        vec![note(line)]
+        earlier.behind(line).into_iter().collect()
     }
 
     fn offered(&mut self, offer: &Offer) -> Vec<Act> {
@@ -199,23 +313,40 @@ impl Operator {
     fn over(&mut self, lost: &Lost) -> Vec<Act> {
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         let server = self.manner.server.as_str();
-        let mut acts = Vec::new();
-        self.end = match (stage, lost) {
-            (Stage::SigningOff, Lost::Goodbye(goodbye)) if goodbye.code == Code::DONE => {
-                Ok(Exit::Ok)
-            }
-            // It ends with its server, which says why.
-            (_, Lost::Goodbye(_) | Lost::Broken) if self.manner.seat == Seat::Console => {
-                Ok(Exit::Ok)
-            }
-            (Stage::SigningOn, lost) => Err(failure::not_let_in(server, lost)),
-            (_, lost) => Err(failure::lost(server, lost)),
+        let was_in = self.connection.was_let_in();
+        let code = match lost {
+            Lost::Goodbye(goodbye) => Some(goodbye.code),
+            _ => None,
         };
-        if self.end.is_err() && stage != Stage::SigningOn && self.is_json() {
-            acts.extend(json::lost(self.lost).map(|line| Act::Show(Show::Json(line))));
+        self.keeps = was_in && may_be_good(lost);
+        self.end = match (stage, code) {
+            // It has been signed off, or is so anyway.
+            (Stage::SigningOff, Some(Code::DONE | Code::NO_SUCH_TICKET)) => Ok(Exit::Ok),
+            // It ends with its server, which says why.
+            _ if self.manner.seat == Seat::Console
+                && matches!(lost, Lost::Goodbye(_) | Lost::Broken) =>
+            {
+                Ok(Exit::Ok)
+            }
+            _ if !was_in => Err(failure::not_let_in(server, lost)),
+            (_, Some(Code::NO_SUCH_TICKET)) => Err(failure::signed_off(&self.again())),
+            (_, Some(Code::SUPERSEDED)) => Err(failure::superseded()),
+            _ => {
+                let failure = failure::lost(server, lost);
+                Err(self.kept(self.unsaid).into_iter().fold(failure, Failure::hint))
+            }
+        };
+        let mut acts = Vec::new();
+        if self.end.is_err() && was_in {
+            acts.extend(self.connection.over(self.lost + self.unsaid));
         }
         acts.push(Act::Leave);
         acts
+    }
+
+    /// The command that signs on again, or goes on.
+    fn again(&self) -> String {
+        format!("helpline desk {}", self.manner.server)
     }
 
     fn line(&mut self, line: &str) -> Vec<Act> {
@@ -251,12 +382,25 @@ impl Operator {
                 Ok(call) => vec![Act::Typing(call)],
                 Err(why) => self.refused(reference, why),
             },
+            // A program hears of it from the link, with its reference.
+            Ask::Answer(_) | Ask::Next | Ask::Ready | Ask::Pause
+                if self.connection.is_offline() && !self.is_json() =>
+            {
+                vec![problem("there is no connection at the moment; ask again when there is")]
+            }
             Ask::Answer(call) => vec![Act::Request(Answer { call }.into(), reference)],
             // These are about no call; one that is named must at least be current.
             Ask::Next | Ask::Ready | Ask::Pause if call.is_some() && self.which(call).is_err() => {
                 self.refused(reference, Local::NoSuchCall)
             }
-            Ask::Next => vec![Act::Request(Next {}.into(), reference)],
+            Ask::Next => {
+                self.asks = self.manner.mode.is_person();
+                vec![Act::Request(Next {}.into(), reference)]
+            }
+            Ask::Ready | Ask::Pause if self.connection.is_offline() => {
+                let request = if ask == Ask::Ready { Ready {}.into() } else { Pause {}.into() };
+                vec![Act::Request(request, reference)]
+            }
             Ask::Ready => {
                 self.on_break = false;
                 vec![Act::Request(Ready {}.into(), reference), note("ready for callers")]
@@ -314,7 +458,11 @@ impl Operator {
         if let Some(talk) = self.talks.get_mut(&call) {
             talk.hung_up = true;
         }
-        vec![Act::HangUp { call, reference }]
+        let mut acts = vec![Act::HangUp { call, reference }];
+        if self.connection.is_offline() {
+            acts.push(note("it hangs up as soon as there is a connection"));
+        }
+        acts
     }
 
     /// ^D on an empty line: the current call ends, or the desk is left.
@@ -336,7 +484,7 @@ impl Operator {
         }
         let unwarned = self.talks.values_mut().find(|talk| !talk.warned && !talk.hung_up);
         match (self.stage, unwarned) {
-            (Stage::SigningOn | Stage::SigningOff | Stage::Over, _) => acts.push(Act::Leave),
+            (Stage::SigningOn | Stage::SigningOff | Stage::Over, _) => acts.extend(self.leave()),
             (Stage::On, Some(talk)) => {
                 talk.warned = true;
                 acts.push(Act::Show(Show::Warning(format!(
@@ -349,11 +497,25 @@ impl Operator {
         acts
     }
 
+    /// Nothing more is waited for.
+    fn leave(&mut self) -> Vec<Act> {
+        let mut acts = Vec::new();
+        if self.stage != Stage::Over {
+            self.keeps &= self.connection.is_offline() || self.stage == Stage::SigningOn;
+            acts.extend(self.kept(self.unsaid).map(|kept| Act::Show(Show::Warning(kept))));
+        }
+        acts.push(Act::Leave);
+        acts
+    }
+
     fn sign_off(&mut self) -> Vec<Act> {
         if self.stage != Stage::On {
             return Vec::new();
         }
         self.stage = Stage::SigningOff;
+        if self.connection.is_offline() {
+            return vec![note("it signs off as soon as there is a connection; ^C leaves now")];
+        }
         vec![Act::Request(SignOff {}.into(), Ref::NONE)]
     }
 
@@ -363,14 +525,25 @@ impl Operator {
 }
 
 impl Part for Operator {
-    fn told(&mut self, event: ClientEvent) -> Vec<Act> {
-        let json = self.is_json().then(|| json::event(&event)).flatten();
-        let mut acts: Vec<Act> = json.map(|line| Act::Show(Show::Json(line))).into_iter().collect();
+    fn told(&mut self, event: ClientEvent, standing: Standing) -> Vec<Act> {
+        self.unsaid = standing.unsaid;
+        if let (Seat::Console, ClientEvent::Offline(Lost::Goodbye(goodbye))) =
+            (self.manner.seat, &event)
+            && goodbye.code == Code::STOPPING
+        {
+            // There is no use in waiting for the server that this is the console of.
+            return self.over(&Lost::Goodbye(goodbye.clone()));
+        }
+        let is_known = matches!(&event, ClientEvent::Told(_, message) if self.is_known(message));
+        let mut acts = self.connection.told(&event, standing, is_known);
         match event {
-            ClientEvent::Welcomed(welcome) => {
-                tracing::debug!("the server speaks version {}", welcome.version.0);
+            ClientEvent::Welcomed(_) => {}
+            ClientEvent::Offline(_) => {
+                if std::mem::take(&mut self.asks) {
+                    acts.push(note("/next may not have been heard; ask again if nobody comes"));
+                }
             }
-            ClientEvent::Told(_, message) => acts.extend(self.message(&message)),
+            ClientEvent::Told(_, message) => acts.extend(self.message(&message, is_known)),
             ClientEvent::NotSaid { text, why, .. } => {
                 self.lost += usize::from(why.is_none());
                 acts.push(problem(words::unsaid(text.as_str(), why)));
@@ -387,12 +560,15 @@ impl Part for Operator {
             Entered::Interrupt { draft } => self.interrupted(&draft),
             Entered::Closed => match self.stage {
                 Stage::On => self.sign_off(),
-                Stage::SigningOn | Stage::SigningOff | Stage::Over => vec![Act::Leave],
+                Stage::SigningOn | Stage::SigningOff | Stage::Over => self.leave(),
             },
             Entered::End if self.manner.mode.is_person() => self.end_of_line(),
             Entered::End => {
                 self.input_ended = true;
-                let mut acts = vec![Act::Request(Pause {}.into(), Ref::NONE)];
+                let mut acts = Vec::new();
+                if !self.connection.is_offline() {
+                    acts.push(Act::Request(Pause {}.into(), Ref::NONE));
+                }
                 acts.extend(self.sign_off_if_free());
                 acts
             }
@@ -415,6 +591,22 @@ impl Part for Operator {
         self.which(None).ok()
     }
 
+    fn keeps(&self) -> bool {
+        self.keeps
+    }
+
+    fn kept(&self, unsaid: usize) -> Option<String> {
+        if !self.keeps || !self.manner.is_kept {
+            return None;
+        }
+        let lines = match unsaid {
+            0 => String::new(),
+            unsaid => format!(", and {} not said yet", words::lines(unsaid)),
+        };
+        let grace = words::minutes(limits::OPERATOR_GRACE);
+        Some(format!("the desk is kept for {grace}{lines}; to go on: {}", self.again()))
+    }
+
     fn end(self) -> Result<Exit, Failure> {
         self.end
     }
@@ -424,8 +616,8 @@ impl Part for Operator {
 mod tests {
     use helpline_proto::{
         code::Why,
-        ids::{By, Resumable, Seq},
-        message::{Ended, Goodbye, Said},
+        ids::{By, Resumable},
+        message::{Away, Back, Ended, Goodbye, Listed, Said},
         text::{Detail, LineName, Name},
         time::UnixMillis,
     };
@@ -435,16 +627,22 @@ mod tests {
     const CALL: CallId = CallId([1; 16]);
     const OTHER: CallId = CallId([2; 16]);
 
+    fn manner(mode: Mode, seat: Seat, answering: Answering, beginning: Beginning) -> Manner {
+        let server = "here:8001".to_owned();
+        Manner { mode, seat, answering, server, beginning, is_kept: true }
+    }
+
+    impl Operator {
+        /// Told while nothing is unsaid.
+        fn told(&mut self, event: ClientEvent) -> Vec<Act> {
+            Part::told(self, event, Standing::default())
+        }
+    }
+
     /// An operator who is signed on.
     fn operator(mode: Mode, seat: Seat, answering: Answering) -> Operator {
-        let server = "here:8001".to_owned();
-        let mut operator = Operator::new(Manner { mode, seat, answering, server });
-        let admitted = Admitted {
-            line: LineName::new("main").unwrap(),
-            name: Name::new("Wei").unwrap(),
-            greeting: None,
-        };
-        operator.told(told(admitted));
+        let mut operator = Operator::new(manner(mode, seat, answering, Beginning::New));
+        operator.told(admitted());
         operator
     }
 
@@ -454,6 +652,14 @@ mod tests {
 
     fn told(message: impl Into<Message>) -> ClientEvent {
         ClientEvent::Told(Ref::NONE, message.into())
+    }
+
+    fn admitted() -> ClientEvent {
+        told(Admitted {
+            line: LineName::new("main").unwrap(),
+            name: Name::new("Wei").unwrap(),
+            greeting: None,
+        })
     }
 
     fn connected(call: CallId) -> ClientEvent {
@@ -606,16 +812,8 @@ mod tests {
 
     #[test]
     fn a_piped_desk_that_can_take_nobody_says_so() {
-        let admitted = || {
-            told(Admitted {
-                line: LineName::new("main").unwrap(),
-                name: Name::new("Wei").unwrap(),
-                greeting: None,
-            })
-        };
         let problems = |answering, mode| {
-            let server = "here:8001".to_owned();
-            let manner = Manner { mode, seat: Seat::Desk, answering, server };
+            let manner = manner(mode, Seat::Desk, answering, Beginning::New);
             let acts = Operator::new(manner).told(admitted());
             acts.iter().filter(|act| matches!(act, Act::Show(Show::Problem(_)))).count()
         };
@@ -660,5 +858,199 @@ mod tests {
         assert_eq!(exit(goodbye(Code::STOPPING)), Exit::Unavailable);
         assert_eq!(exit(ClientEvent::Over(Lost::Broken)), Exit::Unavailable);
         assert_eq!(exit(goodbye(Code::DONE)), Exit::Unavailable, "nobody asked for it");
+    }
+
+    fn offline() -> ClientEvent {
+        ClientEvent::Offline(Lost::Broken)
+    }
+
+    fn resumed(calls: &[(CallId, u32)]) -> ClientEvent {
+        let listed = |(call, last): &(CallId, u32)| Listed {
+            call: *call,
+            next_nonce: Nonce(5),
+            last: Seq(*last),
+        };
+        told(Resumed { calls: calls.iter().map(listed).collect() })
+    }
+
+    fn gone_on_with(mode: Mode) -> Operator {
+        Operator::new(manner(mode, Seat::Desk, Answering::ByHand, Beginning::Resumed))
+    }
+
+    fn exit(operator: Operator) -> Exit {
+        operator.end().unwrap_or_else(|failure| failure.exit)
+    }
+
+    #[test]
+    fn a_call_outlives_a_break_without_a_word() {
+        let mut desk = desk(Mode::Terminal);
+        desk.told(connected(CALL));
+        let broke = note("the connection broke; reconnecting");
+        assert_eq!(desk.told(offline()), [broke]);
+        assert_eq!(desk.told(admitted()), []);
+        assert_eq!(desk.told(resumed(&[(CALL, 3)])), [note("connected again")]);
+        assert_eq!(desk.told(connected(CALL)), []);
+        let own = Act::Show(Show::Own(Text::new("hm").unwrap()));
+        assert_eq!(desk.told(said(5)), [own, Act::Shown(CALL, Seq(3))]);
+        assert_eq!(desk.entered(line("hello")), [say("hello")]);
+    }
+
+    #[test]
+    fn a_call_that_went_on_without_this_desk_is_no_longer_its_own() {
+        let mut desk = desk(Mode::Terminal);
+        desk.told(connected(CALL));
+        desk.told(offline());
+        let gone = note("you are no longer on the line with Ada");
+        assert_eq!(desk.told(resumed(&[])), [note("connected again"), gone]);
+        assert_eq!(desk.talks_in(), None);
+        desk.told(connected(OTHER));
+        let put_back = || told(PutBack { call: OTHER });
+        assert_eq!(desk.told(put_back()), [note("Ada went back to the queue")]);
+        assert_eq!(desk.talks_in(), None);
+        let mut ending = operator(Mode::Pipe, Seat::Desk, Answering::ByItself);
+        ending.told(connected(OTHER));
+        ending.entered(Entered::End);
+        assert_eq!(ending.told(put_back()).last(), Some(&request(SignOff {})));
+    }
+
+    #[test]
+    fn the_other_sides_connection_is_told_about() {
+        let mut desk = desk(Mode::Terminal);
+        desk.told(connected(CALL));
+        let away = |from| told(Away { call: CALL, from });
+        let broke = note("Ada's connection broke; they may come back");
+        assert_eq!(desk.told(away(Side::Caller)), [broke]);
+        let back = told(Back { call: CALL, from: Side::Caller });
+        assert_eq!(desk.told(back), [note("Ada is back")]);
+        assert_eq!(desk.told(away(Side::Operator)), []);
+    }
+
+    #[test]
+    fn a_new_process_shows_what_was_said_before_and_then_who_is_on_the_line() {
+        let mut desk = gone_on_with(Mode::Plain);
+        desk.told(admitted());
+        assert_eq!(desk.told(resumed(&[(CALL, 3)])), []);
+        assert_eq!(desk.told(connected(CALL)), []);
+        let said_before = Act::Show(Show::Said {
+            name: Name::new("Li").unwrap(),
+            from: Side::Operator,
+            text: Text::new("hm").unwrap(),
+        });
+        assert_eq!(
+            desk.told(said(4)),
+            [
+                note("earlier in this call:"),
+                said_before,
+                Act::Shown(CALL, Seq(3)),
+                note("you are back on the line with Ada"),
+            ]
+        );
+        let mut free = gone_on_with(Mode::Plain);
+        free.told(admitted());
+        free.told(resumed(&[]));
+        assert_eq!(free.told(connected(CALL)), [note("on the line with Ada")]);
+    }
+
+    #[test]
+    fn a_console_with_a_kept_ticket_is_back_in_its_call() {
+        let seat = Seat::Console;
+        let mut console = operator(Mode::Terminal, seat, Answering::ByItself);
+        console.told(resumed(&[(CALL, 3)]));
+        assert_eq!(console.told(connected(CALL)), []);
+        assert_eq!(console.told(said(4)).len(), 4);
+        let mut new = operator(Mode::Terminal, seat, Answering::ByItself);
+        new.told(connected(CALL));
+        new.told(said(5));
+        new.told(offline());
+        new.told(resumed(&[(CALL, 3)]));
+        new.told(connected(CALL));
+        assert_eq!(new.told(said(4)).len(), 2, "it is the same screen");
+    }
+
+    #[test]
+    fn what_was_asked_for_and_may_be_unheard_is_asked_for_again_or_told() {
+        let mut desk = desk(Mode::Terminal);
+        desk.entered(line("/next"));
+        assert_eq!(desk.told(offline()).len(), 2, "about /next");
+        assert!(matches!(&desk.entered(line("/next"))[..], [Act::Show(Show::Problem(_))]));
+        assert!(matches!(&desk.entered(line("/pause"))[..], [Act::Show(Show::Problem(_))]));
+        assert_eq!(desk.told(resumed(&[])), [note("connected again")]);
+        desk.entered(line("/pause"));
+        desk.told(offline());
+        assert_eq!(desk.told(resumed(&[])), [note("connected again"), request(Pause {})]);
+    }
+
+    #[test]
+    fn signing_off_outlives_a_break() {
+        let mut before = desk(Mode::Terminal);
+        before.entered(Entered::End);
+        before.told(offline());
+        assert_eq!(before.told(resumed(&[])).last(), Some(&request(SignOff {})));
+        before.told(goodbye(Code::DONE));
+        assert!(!before.keeps());
+        assert_eq!(exit(before), Exit::Ok);
+
+        let mut during = desk(Mode::Terminal);
+        during.told(offline());
+        let waits = note("it signs off as soon as there is a connection; ^C leaves now");
+        assert_eq!(during.entered(interrupt()), [waits]);
+        during.told(goodbye(Code::NO_SUCH_TICKET));
+        assert_eq!(exit(during), Exit::Ok, "so it has been signed off");
+
+        let mut hurried = desk(Mode::Terminal);
+        hurried.told(offline());
+        hurried.entered(interrupt());
+        let kept = "the desk is kept for 1 minute; to go on: helpline desk here:8001";
+        let kept = Act::Show(Show::Warning(kept.to_owned()));
+        assert_eq!(hurried.entered(interrupt()), [kept, Act::Leave]);
+        assert!(hurried.keeps());
+
+        let mut piped = operator(Mode::Pipe, Seat::Desk, Answering::ByItself);
+        piped.told(connected(CALL));
+        piped.told(offline());
+        assert_eq!(piped.entered(Entered::End), []);
+        let acts = piped.told(resumed(&[(CALL, 0)]));
+        assert_eq!(acts.last(), Some(&request(Pause {})));
+        piped.told(offline());
+        assert_eq!(piped.told(resumed(&[])).last(), Some(&request(SignOff {})));
+    }
+
+    #[test]
+    fn a_desk_that_is_no_longer_signed_on_says_what_to_do() {
+        for (code, what) in [
+            (Code::NO_SUCH_TICKET, "the server has signed this desk off"),
+            (Code::SUPERSEDED, "taken over by another window"),
+        ] {
+            let mut desk = desk(Mode::Terminal);
+            desk.told(offline());
+            desk.told(goodbye(code));
+            assert!(!desk.keeps());
+            let failure = desk.end().unwrap_err();
+            assert_eq!((failure.exit, failure.what.as_str()), (Exit::Unavailable, what));
+        }
+    }
+
+    #[test]
+    fn a_console_ends_with_its_server_and_outlives_a_full_disk() {
+        let parted = |code| {
+            let resumable = Resumable::Yes;
+            let detail = Detail::cut("");
+            ClientEvent::Offline(Lost::Goodbye(Goodbye {
+                code,
+                detail,
+                retry_after_s: None,
+                resumable,
+            }))
+        };
+        let mut console = operator(Mode::Terminal, Seat::Console, Answering::ByItself);
+        let full = note("the server's disk is full; reconnecting");
+        assert_eq!(console.told(parted(Code::DISK_FULL)), [full]);
+        console.told(resumed(&[]));
+        assert_eq!(console.told(parted(Code::STOPPING)), [Act::Leave]);
+        assert_eq!(exit(console), Exit::Ok);
+        let mut gone = operator(Mode::Terminal, Seat::Console, Answering::ByItself);
+        gone.told(offline());
+        gone.told(ClientEvent::Over(Lost::Broken));
+        assert_eq!(exit(gone), Exit::Ok);
     }
 }

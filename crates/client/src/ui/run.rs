@@ -1,6 +1,11 @@
 //! Carries out what a part decides: the loop between a link and a screen.
 
-use std::{collections::VecDeque, future::pending, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::pending,
+    io::{self, Write},
+    time::Duration,
+};
 
 use helpline_cli_common::exit::{Exit, Failure};
 use helpline_proto::{
@@ -20,7 +25,7 @@ use tokio::{
 use crate::{Event, link::Link};
 
 use super::{
-    act::{Act, Entered, Listens, Mode, Part, Show, note, problem},
+    act::{Act, Entered, Listens, Mode, Part, Show, Standing, note, problem},
     screen::{Happened, Screen},
     sending::{Sending, Tell},
     words,
@@ -53,16 +58,21 @@ enum Woken {
 pub(crate) async fn run<S, P>(
     mut link: Link<S>,
     mut part: P,
-    mut screen: Screen,
+    screen: Screen,
     mut interrupts: Interrupts,
 ) -> Result<Exit, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     P: Part,
 {
+    let mut left_behind = LeftBehind::default();
+    // So that the terminal is given back before these last words.
+    let mut screen = screen;
     let mut between = Between::default();
     let mut is_hurried = false;
     loop {
+        left_behind.0 =
+            Some(link.unsaid()).filter(|unsaid| *unsaid > 0).and_then(|unsaid| part.kept(unsaid));
         let listens = part.listens();
         if listens != Listens::No {
             screen.begin_to_read().await?;
@@ -80,10 +90,13 @@ where
                 Woken::Event(Some(event)) => {
                     match &event {
                         Event::NotSaid { .. } => between.sending.not_said(),
-                        Event::Told(_, Message::Ended(_)) => screen.outdate_draft(),
+                        Event::Told(_, Message::Ended(_) | Message::PutBack(_)) => {
+                            screen.outdate_draft();
+                        }
                         _ => {}
                     }
-                    part.told(event)
+                    screen.mark_prompt(link.attempt() > 0);
+                    part.told(event, standing(&link))
                 }
                 // Its last event made the part leave.
                 Woken::Event(None) => vec![Act::Leave],
@@ -109,6 +122,9 @@ where
         if screen.mode().is_person() {
             let tell = between.sending.update(link.unsaid(), Instant::now());
             let note = match tell.filter(|_| !leaves) {
+                Some(Tell::Sending) if link.attempt() > 0 => {
+                    Some("kept until there is a connection")
+                }
                 Some(Tell::Sending) => Some("sending…"),
                 // On an edited terminal the line itself has appeared.
                 Some(Tell::Said) if screen.mode() == Mode::Plain => Some("said"),
@@ -125,6 +141,7 @@ where
             between.note_shown(&mut link);
         }
     }
+    left_behind.0 = None;
     // Lines that were entered, but came too late.
     if !screen.mode().is_person() && part.listens() == Listens::Yes {
         let late = match between.held.take() {
@@ -133,6 +150,16 @@ where
         };
         if let Some(late) = late {
             let acts = part.entered(late);
+            between.carry_out(acts, &mut link, &mut part, &mut screen);
+        }
+    }
+    if !link.is_kept() {
+        // Nobody can say them later.
+        let unsaid: Vec<_> =
+            link.unsaid_lines().map(|(call, _, text)| (call, text.clone())).collect();
+        for (call, text) in unsaid {
+            let event = Event::NotSaid { call, text, reference: Ref::NONE, why: None };
+            let acts = part.told(event, standing(&link));
             between.carry_out(acts, &mut link, &mut part, &mut screen);
         }
     }
@@ -149,7 +176,14 @@ where
         // Whoever presses ^C now doesn't want to wait for what nobody reads.
         () = interrupted(&mut interrupts) => {}
     }
+    if !part.keeps() {
+        link.forget();
+    }
     part.end()
+}
+
+fn standing<S: AsyncRead + AsyncWrite + Unpin>(link: &Link<S>) -> Standing {
+    Standing { unsaid: link.unsaid(), attempt: link.attempt() }
 }
 
 async fn wait<S: AsyncRead + AsyncWrite + Unpin>(
@@ -191,6 +225,18 @@ async fn interrupted(interrupts: &mut Interrupts) {
             }
         }
         Interrupts::Theirs(_) => pending().await,
+    }
+}
+
+/// What there is to say if the program is killed: lines that are not said yet.
+#[derive(Debug, Default)]
+struct LeftBehind(Option<String>);
+
+impl Drop for LeftBehind {
+    fn drop(&mut self) {
+        if let Some(words) = &self.0 {
+            let _stderr_is_gone = writeln!(io::stderr(), "helpline: {words}");
+        }
     }
 }
 
@@ -258,14 +304,16 @@ impl Between {
                     // The call has ended, which the part is about to hear.
                     if link.say(call, text.clone(), reference).is_err() {
                         let why = Some(Code::CALL_ENDED);
-                        acts.extend(part.told(Event::NotSaid { call, text, reference, why }));
+                        let event = Event::NotSaid { call, text, reference, why };
+                        acts.extend(part.told(event, standing(link)));
                     }
                 }
                 Act::HangUp { call, reference } => {
                     if link.hang_up(call, reference).is_err() && reference != Ref::NONE {
                         let detail = Detail::cut("the call has ended");
                         let error = message::Error { code: Code::CALL_ENDED, detail };
-                        acts.extend(part.told(Event::Told(reference, error.into())));
+                        let event = Event::Told(reference, error.into());
+                        acts.extend(part.told(event, standing(link)));
                     }
                 }
                 Act::Typing(call) => link.typing(call),

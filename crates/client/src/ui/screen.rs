@@ -23,6 +23,9 @@ use super::{
 /// What stands before the line being typed, and before one that was.
 pub(crate) const PROMPT: &str = "you: ";
 
+/// The same while there is no connection. As wide, for the editor reckons with the other one.
+const OFFLINE: &str = "off: ";
+
 /// The person or program at this end.
 #[derive(Debug)]
 pub(crate) struct Screen {
@@ -112,6 +115,12 @@ impl Screen {
         self.pieces.push_back(Piece { stream: Stream::Err, text });
     }
 
+    /// Asks a question, with room for the answer behind it. Before anything is read only.
+    pub(crate) fn ask(&mut self, question: &str) {
+        let text = format!("-- {question}");
+        self.pieces.push_back(Piece { stream: Stream::Out, text });
+    }
+
     /// Whether something is still to be shown: then nothing is read, and no event should be taken.
     pub(crate) fn is_behind(&self) -> bool {
         !self.pieces.is_empty()
@@ -184,6 +193,13 @@ impl Screen {
     pub(crate) fn outdate_draft(&self) {
         if let Input::Prompt(prompt) = &self.input {
             prompt.outdate_draft();
+        }
+    }
+
+    /// Shows before the line being typed whether there is a connection, from the next thing shown on.
+    pub(crate) fn mark_prompt(&self, is_offline: bool) {
+        if let Input::Prompt(prompt) = &self.input {
+            prompt.show_as(is_offline.then_some(OFFLINE));
         }
     }
 

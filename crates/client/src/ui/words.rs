@@ -1,12 +1,13 @@
 //! What the program itself says, in English. Everything returned is clean.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use helpline_cli_common::clean;
 use helpline_proto::{
     code::{Code, Why},
     ids::{By, Side},
     message::{Ended, Error, Place, WaitSeconds},
+    session::Lost,
     text::Name,
 };
 
@@ -70,8 +71,9 @@ pub(crate) fn ended(ended: &Ended, own: Side, peer: Option<&str>) -> String {
         (Why::BYE, Some(who)) => format!("{who} said bye"),
         (Why::ABANDONED, None) => "you left before an answer".to_owned(),
         (Why::ABANDONED, Some(who)) => format!("{who} left before an answer"),
-        (Why::LOST, None) => "your connection was lost".to_owned(),
-        (Why::LOST, Some(who)) => format!("the connection of {who} was lost"),
+        // Whoever may have ended it, it is the caller who was away.
+        (Why::TIMED_OUT, _) if own == Side::Caller => "you were away for too long".to_owned(),
+        (Why::TIMED_OUT, _) => format!("{} did not come back", peer.unwrap_or("the caller")),
         (Why::STOPPING, _) => "the server stops".to_owned(),
         (why, None) => format!("by you: {why}"),
         (why, Some(who)) => format!("by {who}: {why}"),
@@ -87,9 +89,51 @@ pub(crate) fn error(error: &Error) -> String {
         Code::NOT_OFFERED => "that caller is not waiting for your answer".to_owned(),
         Code::CALL_ENDED => "the call has ended".to_owned(),
         Code::STOPPING => "the server stops".to_owned(),
+        Code::UNANSWERED => "the connection broke before the answer came".to_owned(),
         code if error.detail.as_str().is_empty() => format!("refused: {code}"),
         _ => format!("refused: {}", clean::line(error.detail.as_str())),
     }
+}
+
+/// The connection broke, for a person: why, and what is being done.
+pub(crate) fn reconnecting(lost: &Lost, unsaid: usize) -> String {
+    let what = match lost {
+        Lost::Goodbye(goodbye) => match goodbye.code {
+            Code::STOPPING => "the server is stopping".into(),
+            Code::DISK_FULL => "the server's disk is full".into(),
+            Code::INTERNAL => "the server failed".into(),
+            code if goodbye.detail.as_str().is_empty() => format!("the server hung up: {code}"),
+            _ => format!("the server hung up: {}", clean::line(goodbye.detail.as_str())),
+        },
+        _ => "the connection broke".to_owned(),
+    };
+    match unsaid {
+        0 => format!("{what}; reconnecting"),
+        unsaid => format!("{what}; reconnecting ({} not said yet)", lines(unsaid)),
+    }
+}
+
+/// The other side's connection broke.
+pub(crate) fn away(peer: &str) -> String {
+    format!("{peer}'s connection broke; they may come back")
+}
+
+/// The other side has a connection again.
+pub(crate) fn back(peer: &str) -> String {
+    format!("{peer} is back")
+}
+
+/// `1 minute`, `10 minutes`
+pub(crate) fn minutes(duration: Duration) -> String {
+    match duration.as_secs().div_ceil(60) {
+        1 => "1 minute".to_owned(),
+        minutes => format!("{minutes} minutes"),
+    }
+}
+
+/// `1 line`, `2 lines`
+pub(crate) fn lines(count: usize) -> String {
+    if count == 1 { "1 line".to_owned() } else { format!("{count} lines") }
 }
 
 /// A line that will not reach anybody.
@@ -188,8 +232,12 @@ mod tests {
         );
         assert_eq!(caller(By::Server, Why::STOPPING), "the call has ended (the server stops)");
         assert_eq!(
-            shown(By::Caller, Why::LOST, Side::Operator, Some("Ada")),
-            "the call has ended (the connection of Ada was lost)"
+            shown(By::Server, Why::TIMED_OUT, Side::Operator, Some("Ada")),
+            "the call has ended (Ada did not come back)"
+        );
+        assert_eq!(
+            caller(By::Caller, Why::TIMED_OUT),
+            "the call has ended (you were away for too long)"
         );
         assert_eq!(caller(By::Server, Why(77)), "the call has ended (by the server: why_77)");
     }

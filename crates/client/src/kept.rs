@@ -1,0 +1,628 @@
+//! What a client keeps on disk, so that a call or a sign-on outlives its process.
+//!
+//! There is a file for each, in a [`Directory`] that is its owner's alone: [`Begun`] says what was begun
+//! where, with the ticket that lets somebody go on, and behind that stand the lines that are not known to
+//! be recorded. A process that has a file holds a lock on it for as long as it lives, however it dies.
+//!
+//! ```text
+//! {"version":1,"side":"caller","address":"127.0.0.1:8001","name":"Ada", … ,"ticket":"…","at":…}
+//! {"say":["93384b87…",7,"are you there?"]}       this is to be said, under this number
+//! {"unsaid":[["93384b87…",7,"…"],…]}             all that is to be said, whatever stands above
+//! ```
+//!
+//! Each record is written at once and before its line can be sent, so whatever instant the process is
+//! killed at, what can be read are the first records of those it wrote. Only the head is synced: a ticket
+//! must not be forgotten in a power cut, as what was begun with it isn't either; lines are worth less.
+
+use std::{
+    env,
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    io::{self, Read as _},
+    os::unix::fs::{
+        DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _,
+        PermissionsExt as _,
+    },
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use etcetera::BaseStrategy as _;
+use helpline_proto::{
+    ids::{Answering, CallId, Nonce, Side, Ticket},
+    text::{LineName, Name, Text},
+    time::UnixMillis,
+};
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+
+/// The form of these files. Those of another form are left alone.
+const VERSION: u32 = 1;
+
+/// How many bytes of records may be added before the file is written anew.
+const GROWTH: u64 = 4 * 1024 * 1024;
+
+/// What is read of a file at most: more than one ever has.
+const MOST: u64 = 64 * 1024 * 1024;
+
+/// Files untouched for this long are removed: nothing is kept for so long by any server.
+const STALE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What the name of a file that isn't complete yet ends in.
+const INCOMPLETE: &str = ".new";
+
+/// Why nothing can be kept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeptError {
+    /// Nothing says where.
+    #[error("there is no home directory")]
+    Nowhere,
+    /// The directory belongs to somebody else.
+    #[error("{0} belongs to somebody else")]
+    NotOurs(PathBuf),
+    /// It can't be used.
+    #[error("cannot use {0}: {1}")]
+    Unusable(PathBuf, #[source] io::Error),
+    /// The system has no random bytes for a name.
+    #[error("the system has no random bytes: {0}")]
+    NoRandomness(getrandom::Error),
+}
+
+/// A call or a sign-on: what was begun, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// As a caller or as an operator.
+    pub side: Side,
+    /// What was dialled, as [`Address`](crate::Address) shows it.
+    pub address: String,
+    /// Under this name.
+    pub name: Name,
+    /// The line that was asked for.
+    pub line: Option<LineName>,
+    /// How an operator answers.
+    pub answering: Option<Answering>,
+    /// What lets somebody go on.
+    pub ticket: Ticket,
+    /// When it was begun, by this machine's clock.
+    pub at: UnixMillis,
+}
+
+/// A line that is not known to be recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The call it is for.
+    pub call: CallId,
+    /// Its number.
+    pub nonce: Nonce,
+    /// The line.
+    pub text: Text,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    version: u32,
+    #[serde(flatten)]
+    begun: Begun,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Record {
+    Say(CallId, Nonce, Text),
+    Unsaid(Vec<(CallId, Nonce, Text)>),
+}
+
+/// Where files are kept.
+#[derive(Clone, Debug)]
+pub struct Directory(PathBuf);
+
+impl Directory {
+    /// The one of whoever runs this process: `$XDG_STATE_HOME/helpline`, else
+    /// `~/.local/state/helpline`. It is made if it isn't there.
+    ///
+    /// # Errors
+    /// There is no home, or it can't be used.
+    pub fn of_user() -> Result<Self, KeptError> {
+        let given = env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+        let state = match given.filter(|path| path.is_absolute()) {
+            Some(given) => given,
+            None if env::var_os("HOME").is_none_or(|home| home.is_empty()) => {
+                return Err(KeptError::Nowhere);
+            }
+            None => {
+                let base = etcetera::choose_base_strategy().map_err(|_| KeptError::Nowhere)?;
+                base.state_dir().ok_or(KeptError::Nowhere)?
+            }
+        };
+        Self::open(&state.join("helpline"))
+    }
+
+    /// This one; it is made if it isn't there, and closed to everybody but its owner.
+    ///
+    /// # Errors
+    /// It can't be made or used, or is somebody else's.
+    pub fn open(path: &Path) -> Result<Self, KeptError> {
+        let unusable = |error| KeptError::Unusable(path.into(), error);
+        make(path).map_err(unusable)?;
+        let metadata = fs::metadata(path).map_err(unusable)?;
+        if metadata.uid() != rustix::process::geteuid().as_raw() {
+            return Err(KeptError::NotOurs(path.into()));
+        }
+        if metadata.mode() & 0o077 != 0 {
+            fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(unusable)?;
+        }
+        Ok(Self(path.into()))
+    }
+
+    /// Removes what nobody can go on with any more: files that no process has, untouched for a day.
+    pub fn tidy(&self) {
+        for path in self.files() {
+            let Some(file) = lock(&path) else { continue };
+            let age = file.metadata().and_then(|metadata| metadata.modified()).ok();
+            let age = age.and_then(|modified| SystemTime::now().duration_since(modified).ok());
+            if age.is_some_and(|age| age > STALE) {
+                tracing::debug!("removing {}: too old", path.display());
+                let _another_was_faster = fs::remove_file(&path);
+            }
+        }
+    }
+
+    /// The youngest file of this kind that no process has, locked for this one.
+    pub fn unfinished(&self, is_wanted: impl Fn(&Begun) -> bool) -> Option<Kept> {
+        let complete = self.files().into_iter().filter(|path| !is_incomplete(path));
+        let kept = complete.filter_map(|path| Kept::load(path, lock));
+        kept.filter(|kept| is_wanted(&kept.begun)).max_by_key(|kept| kept.begun.at.0)
+    }
+
+    /// Keeps what is about to be begun. When this returns, the file outlives a power cut.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn create(&self, begun: Begun) -> Result<Kept, KeptError> {
+        let side = match begun.side {
+            Side::Caller => "call",
+            Side::Operator => "desk",
+        };
+        let random = getrandom::u64().map_err(KeptError::NoRandomness)?;
+        let path = self.0.join(format!("{side}-{random:016x}"));
+        let written = write_whole(&path, &begun, []);
+        let (file, end) = written.map_err(|error| KeptError::Unusable(path.clone(), error))?;
+        Ok(Kept { file, path, begun, lines: Vec::new(), head: end, base: end, end, is_torn: false })
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(&self.0) else { return Vec::new() };
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let is_ours = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.starts_with("call-") || name.starts_with("desk-")
+        };
+        paths.filter(is_ours).collect()
+    }
+}
+
+fn is_incomplete(path: &Path) -> bool {
+    path.as_os_str().to_string_lossy().ends_with(INCOMPLETE)
+}
+
+/// A call or a sign-on on disk, locked for this process.
+///
+/// Dropped, it stays for a later process; [`remove`](Self::remove) is for what is over.
+#[derive(Debug)]
+pub struct Kept {
+    file: File,
+    path: PathBuf,
+    begun: Begun,
+    lines: Vec<Line>,
+    /// Where the head ends.
+    head: u64,
+    /// Where the file ended when it was written anew.
+    base: u64,
+    /// Where the last whole record ends.
+    end: u64,
+    /// A record couldn't be written: what stands there is not all.
+    is_torn: bool,
+}
+
+impl Kept {
+    fn load(path: PathBuf, lock: impl Fn(&Path) -> Option<File>) -> Option<Self> {
+        let file = lock(&path)?;
+        let mut bytes = Vec::new();
+        (&file).take(MOST).read_to_end(&mut bytes).ok()?;
+        let Some((begun, head, lines, end)) = read(&bytes) else {
+            tracing::debug!("{} is of another version, or no file of ours", path.display());
+            return None;
+        };
+        Some(Self { file, path, begun, lines, head, base: head, end, is_torn: false })
+    }
+
+    /// What was begun.
+    #[must_use]
+    pub fn begun(&self) -> &Begun {
+        &self.begun
+    }
+
+    /// The lines that an earlier process wanted said, in order.
+    #[must_use]
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// Removes the file: what it is about is over.
+    pub fn remove(self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::debug!("{} can't be removed: {error}", self.path.display());
+        }
+    }
+
+    /// A line is about to be sent.
+    pub(crate) fn say(&mut self, call: CallId, nonce: Nonce, text: &Text) {
+        // After a failure only a record that says everything is of use.
+        if !self.is_torn {
+            self.append(&Record::Say(call, nonce, text.clone()));
+        }
+    }
+
+    /// These lines, and no others, are to be said.
+    pub(crate) fn restate<'a>(&mut self, lines: impl Iterator<Item = (CallId, Nonce, &'a Text)>) {
+        let lines: Vec<_> = lines.map(|(call, nonce, text)| (call, nonce, text.clone())).collect();
+        if lines.is_empty() {
+            return self.clear();
+        }
+        let record = Record::Unsaid(lines);
+        if self.has_grown() { self.rewrite(record) } else { self.append(&record) }
+    }
+
+    /// Nothing is to be said.
+    pub(crate) fn clear(&mut self) {
+        if self.end == self.head && !self.is_torn {
+            return;
+        }
+        match self.file.set_len(self.head) {
+            Ok(()) => {
+                (self.base, self.end) = (self.head, self.head);
+                self.is_torn = false;
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// Whether it is time to write the file anew, with [`restate`](Self::restate).
+    pub(crate) fn has_grown(&self) -> bool {
+        self.end - self.base > GROWTH
+    }
+
+    fn append(&mut self, record: &Record) {
+        let Ok(line) = line(record) else { return };
+        // At its place, not at the end: what a failed attempt has left is written over.
+        match self.file.write_all_at(line.as_bytes(), self.end) {
+            Ok(()) => {
+                self.end += line.len() as u64;
+                self.is_torn = false;
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn rewrite(&mut self, record: Record) {
+        match write_whole(&self.path, &self.begun, [record]) {
+            Ok((file, end)) => {
+                // The lock on the old file goes with it; the new one has been locked all along.
+                self.file = file;
+                (self.base, self.end) = (end, end);
+                self.is_torn = false;
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn failed(&mut self, error: &io::Error) {
+        if !self.is_torn {
+            let path = self.path.display();
+            tracing::warn!("lines not said yet can't be kept in {path}: {error}");
+        }
+        self.is_torn = true;
+    }
+}
+
+/// What a file says: what was begun, where that ends, what is to be said, and where that ends. What follows
+/// the last whole record is what somebody was about to write.
+fn read(bytes: &[u8]) -> Option<(Begun, u64, Vec<Line>, u64)> {
+    let mut records = bytes.split_inclusive(|byte| *byte == b'\n');
+    let head = records.next().filter(|head| head.ends_with(b"\n"))?;
+    let Head { version, begun } = serde_json::from_slice(head).ok()?;
+    if version != VERSION {
+        return None;
+    }
+    let (mut lines, mut end) = (Vec::new(), head.len());
+    for record in records.take_while(|record| record.ends_with(b"\n")) {
+        let line = |(call, nonce, text)| Line { call, nonce, text };
+        match serde_json::from_slice(record) {
+            Ok(Record::Say(call, nonce, text)) => lines.push(line((call, nonce, text))),
+            Ok(Record::Unsaid(unsaid)) => lines = unsaid.into_iter().map(line).collect(),
+            Err(_) => break,
+        }
+        end += record.len();
+    }
+    Some((begun, head.len() as u64, lines, end as u64))
+}
+
+fn line(value: &impl Serialize) -> io::Result<String> {
+    Ok(serde_json::to_string(value)? + "\n")
+}
+
+/// Writes a file beside the one of this name, and puts it in its place. It is locked, and stays so.
+fn write_whole(
+    path: &Path,
+    begun: &Begun,
+    records: impl IntoIterator<Item = Record>,
+) -> io::Result<(File, u64)> {
+    let mut text = line(&Head { version: VERSION, begun: begun.clone() })?;
+    for record in records {
+        text.push_str(&line(&record)?);
+    }
+    let mut incomplete = path.as_os_str().to_owned();
+    incomplete.push(INCOMPLETE);
+    let incomplete = PathBuf::from(incomplete);
+    let _from_an_earlier_attempt = fs::remove_file(&incomplete);
+    let written = || {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .custom_flags(no_follow())
+            .open(&incomplete)?;
+        file.try_lock()?;
+        file.write_all_at(text.as_bytes(), 0)?;
+        file.sync_all()?;
+        fs::rename(&incomplete, path)?;
+        if let Some(directory) = path.parent() {
+            File::open(directory)?.sync_all()?;
+        }
+        Ok(file)
+    };
+    match written() {
+        Ok(file) => Ok((file, text.len() as u64)),
+        Err(error) => {
+            let _nothing_is_left = fs::remove_file(&incomplete);
+            Err(error)
+        }
+    }
+}
+
+/// Opens and locks a file of ours, unless another process has it.
+fn lock(path: &Path) -> Option<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(no_follow())
+        .open(path)
+        .inspect_err(|error| tracing::debug!("{} can't be opened: {error}", path.display()))
+        .ok()?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return None,
+        Err(TryLockError::Error(error)) => {
+            tracing::debug!("{} can't be locked: {error}", path.display());
+            return None;
+        }
+    }
+    // Between opening and locking it may have been removed, or another one put in its place.
+    let (ours, there) = (file.metadata().ok()?, fs::symlink_metadata(path).ok()?);
+    let is_it = ours.is_file()
+        && ours.uid() == rustix::process::geteuid().as_raw()
+        && (ours.dev(), ours.ino()) == (there.dev(), there.ino());
+    is_it.then_some(file)
+}
+
+/// Neither somewhere else by a link, nor waiting for somebody at the other end of a pipe.
+fn no_follow() -> i32 {
+    (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
+}
+
+/// Makes a directory and those above it. Each is made to outlive a power cut.
+fn make(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let parent = directory.parent().ok_or(io::ErrorKind::NotFound)?;
+    make(parent)?;
+    match DirBuilder::new().mode(0o700).create(directory) {
+        // Another process that starts now was faster.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    File::open(parent)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const CALL: CallId = CallId([0xc5; 16]);
+
+    fn begun(at: i64) -> Begun {
+        Begun {
+            side: Side::Caller,
+            address: "127.0.0.1:8001".to_owned(),
+            name: Name::new("Ada").unwrap(),
+            line: None,
+            answering: None,
+            ticket: Ticket([7; 32]),
+            at: UnixMillis(at),
+        }
+    }
+
+    fn text(text: &str) -> Text {
+        Text::new(text).unwrap()
+    }
+
+    fn directory() -> (TempDir, Directory) {
+        let home = tempfile::tempdir().unwrap();
+        let directory = Directory::open(&home.path().join("state").join("helpline")).unwrap();
+        (home, directory)
+    }
+
+    fn only_file(directory: &Directory) -> PathBuf {
+        let files = directory.files();
+        assert_eq!(files.len(), 1, "{files:?}");
+        files[0].clone()
+    }
+
+    fn said(kept: &Kept) -> Vec<(u32, &str)> {
+        kept.lines().iter().map(|line| (line.nonce.0, line.text.as_str())).collect()
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o777
+    }
+
+    #[test]
+    fn a_file_is_its_owners_alone() {
+        let (home, directory) = directory();
+        let _kept = directory.create(begun(1)).unwrap();
+        assert_eq!(mode(&only_file(&directory)), 0o600);
+        assert_eq!(mode(&home.path().join("state")), 0o700);
+        fs::set_permissions(&directory.0, Permissions::from_mode(0o755)).unwrap();
+        Directory::open(&directory.0).unwrap();
+        assert_eq!(mode(&directory.0), 0o700);
+    }
+
+    #[test]
+    fn one_process_has_a_file_until_it_ends() {
+        let (_home, directory) = directory();
+        let kept = directory.create(begun(1)).unwrap();
+        assert!(directory.unfinished(|_| true).is_none());
+        drop(kept);
+        let kept = directory.unfinished(|_| true).unwrap();
+        assert_eq!(kept.begun(), &begun(1));
+        assert!(directory.unfinished(|_| true).is_none());
+        kept.remove();
+        assert!(directory.files().is_empty());
+    }
+
+    #[test]
+    fn the_youngest_wanted_one_is_found() {
+        let (_home, directory) = directory();
+        for at in [2, 3, 1] {
+            directory.create(begun(at)).unwrap();
+        }
+        drop(directory.create(Begun { address: "elsewhere:1".to_owned(), ..begun(9) }).unwrap());
+        let found = directory.unfinished(|begun| begun.address == "127.0.0.1:8001").unwrap();
+        assert_eq!(found.begun().at, UnixMillis(3));
+    }
+
+    #[test]
+    fn lines_outlive_their_process_and_said_ones_do_not() {
+        let (_home, directory) = directory();
+        let mut kept = directory.create(begun(1)).unwrap();
+        kept.say(CALL, Nonce(1), &text("one"));
+        kept.say(CALL, Nonce(2), &text("two\nlines"));
+        drop(kept);
+        let mut kept = directory.unfinished(|_| true).unwrap();
+        assert_eq!(said(&kept), [(1, "one"), (2, "two\nlines")]);
+        let renumbered = [(CALL, Nonce(1), &text("two\nlines"))];
+        kept.restate(renumbered.into_iter());
+        kept.say(CALL, Nonce(2), &text("three"));
+        drop(kept);
+        let mut kept = directory.unfinished(|_| true).unwrap();
+        assert_eq!(said(&kept), [(1, "two\nlines"), (2, "three")]);
+        kept.clear();
+        drop(kept);
+        assert_eq!(said(&directory.unfinished(|_| true).unwrap()), []);
+    }
+
+    #[test]
+    fn whatever_byte_a_process_is_killed_at_the_records_before_it_count() {
+        let (_home, directory) = directory();
+        let mut kept = directory.create(begun(1)).unwrap();
+        let path = only_file(&directory);
+        let mut states: Vec<(u64, Vec<Line>)> = vec![(kept.end, Vec::new())];
+        for nonce in 1..=3 {
+            let line = Line { call: CALL, nonce: Nonce(nonce), text: text("é\n\"") };
+            kept.say(CALL, line.nonce, &line.text);
+            let mut lines = states.last().unwrap().1.clone();
+            lines.push(line);
+            states.push((kept.end, lines));
+        }
+        let restated = Line { call: CALL, nonce: Nonce(1), text: text("again") };
+        kept.restate([(CALL, restated.nonce, &restated.text)].into_iter());
+        states.push((kept.end, vec![restated]));
+        drop(kept);
+        let bytes = fs::read(&path).unwrap();
+        for cut in 0..=bytes.len() {
+            let read = read(&bytes[..cut]);
+            let wanted = states.iter().rfind(|(end, _)| *end <= cut as u64);
+            let found = read.map(|(_, _, lines, end)| (end, lines));
+            assert_eq!(found.as_ref(), wanted, "cut at {cut}");
+            // What comes after is appended to what counts, not to what is torn.
+            fs::write(&path, &bytes[..cut]).unwrap();
+            let Some(mut kept) = Kept::load(path.clone(), lock) else { continue };
+            kept.say(CALL, Nonce(9), &text("x"));
+            drop(kept);
+            let after = Kept::load(path.clone(), lock).unwrap();
+            assert_eq!(after.lines().len(), wanted.unwrap().1.len() + 1, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_of_ours_is_left_alone() {
+        let (home, directory) = directory();
+        for (name, content) in [
+            ("call-1", ""),
+            ("call-2", "\n\n"),
+            ("call-3", "{\"version\":2}\n"),
+            ("call-4", "\u{0}\u{1}"),
+            ("call-5", "{\"version\":1,\"side\":\"caller\"}\n"),
+        ] {
+            fs::write(directory.0.join(name), content).unwrap();
+        }
+        let elsewhere = home.path().join("elsewhere");
+        let kept = directory.create(begun(1)).unwrap();
+        fs::rename(&kept.path, &elsewhere).unwrap();
+        drop(kept);
+        std::os::unix::fs::symlink(&elsewhere, directory.0.join("call-6")).unwrap();
+        assert!(directory.unfinished(|_| true).is_none(), "links are not followed");
+        directory.tidy();
+        assert_eq!(directory.files().len(), 6);
+    }
+
+    #[test]
+    fn stale_files_are_removed_unless_a_process_has_them() {
+        let (_home, directory) = directory();
+        let held = directory.create(begun(1)).unwrap();
+        drop(directory.create(begun(2)).unwrap());
+        drop(directory.create(begun(3)).unwrap());
+        let long_ago = SystemTime::now() - STALE - Duration::from_secs(1);
+        let young = directory.unfinished(|begun| begun.at.0 == 3).unwrap().path;
+        for path in directory.files().iter().filter(|path| **path != young) {
+            File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
+        }
+        directory.tidy();
+        assert_eq!(directory.files().len(), 2);
+        assert!(held.path.exists() && young.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_always_in_use_stays_small() {
+        let (_home, directory) = directory();
+        let mut kept = directory.create(begun(1)).unwrap();
+        let long = text(&"x".repeat(16 * 1024));
+        for nonce in 1..1000 {
+            kept.say(CALL, Nonce(nonce), &long);
+            if kept.has_grown() {
+                kept.restate([(CALL, Nonce(nonce), &long)].into_iter());
+            }
+        }
+        assert!(kept.end < GROWTH + 64 * 1024, "{}", kept.end);
+        assert!(directory.unfinished(|_| true).is_none(), "it is still locked");
+        assert_eq!(mode(&only_file(&directory)), 0o600);
+        drop(kept);
+        let kept = directory.unfinished(|_| true).unwrap();
+        assert_eq!(kept.lines().last().unwrap().nonce, Nonce(999));
+        assert!(kept.lines().len() < 1000);
+    }
+}
