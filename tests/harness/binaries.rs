@@ -25,6 +25,22 @@ pub fn helpline() -> PathBuf {
     built().join("helpline")
 }
 
+/// The program `helpline-server` as it is given away.
+///
+/// # Panics
+/// It can't be built.
+#[must_use]
+pub fn released() -> PathBuf {
+    static RELEASED: OnceLock<PathBuf> = OnceLock::new();
+    let released = RELEASED.get_or_init(|| {
+        let profile = profile();
+        let target = profile.parent().expect("a profile's directory is below target");
+        build(target, "release", &[]);
+        target.join("release")
+    });
+    released.join("helpline-server")
+}
+
 /// The directory of the programs, `target/debug` as a rule.
 fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -33,7 +49,7 @@ fn built() -> &'static Path {
         let name = profile.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let target = profile.parent().expect("a profile's directory is below target");
         let profile_name = if name == "debug" { "dev" } else { name };
-        build(target, profile_name);
+        build(target, profile_name, &["--workspace"]);
         profile
     })
 }
@@ -45,12 +61,14 @@ fn profile() -> PathBuf {
     this.ancestors().nth(2).expect("a test is in target/PROFILE/deps").to_owned()
 }
 
-fn build(target: &Path, profile: &str) {
+fn build(target: &Path, profile: &str, packages: &[&str]) {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .args(["build", "--quiet", "--workspace", "--bins", "--profile", profile, "--target-dir"])
+        .args(["build", "--quiet", "--bins", "--profile", profile])
+        .args(packages)
+        .arg("--target-dir")
         .arg(target);
     // What cargo says about the package under test is nothing about the ones built here.
     for (name, _) in env::vars_os() {

@@ -29,6 +29,14 @@ pub struct Event {
 }
 
 impl Event {
+    /// Reads a line; none if it isn't an event, or not a whole one.
+    #[must_use]
+    pub fn try_read(line: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(line).ok()?;
+        let (kind, reference) = (value["kind"].as_str()?.to_owned(), value["ref"].as_u64()?);
+        Some(Self { kind, reference, body: value["body"].clone() })
+    }
+
     fn read(line: &str) -> Self {
         let value: Value =
             serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON: {error}: {line}"));
@@ -44,9 +52,17 @@ pub struct ClientSetup {
     home: Home,
     args: Vec<OsString>,
     envs: Vec<(OsString, OsString)>,
+    wrapper: Vec<OsString>,
 }
 
 impl ClientSetup {
+    /// Starts it through another program that ends up being it, such as `ip netns exec`.
+    #[must_use]
+    pub fn through<A: Into<OsString>>(mut self, wrapper: impl IntoIterator<Item = A>) -> Self {
+        self.wrapper = wrapper.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Adds arguments.
     #[must_use]
     pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
@@ -83,7 +99,8 @@ impl ClientSetup {
     /// The command line: program and arguments.
     #[must_use]
     pub fn command_line(&self) -> Vec<OsString> {
-        std::iter::once(helpline().into()).chain(self.args.iter().cloned()).collect()
+        let program = std::iter::once(helpline().into());
+        self.wrapper.iter().cloned().chain(program).chain(self.args.iter().cloned()).collect()
     }
 
     pub(crate) fn parts(&self) -> (Vec<OsString>, Home, &[(OsString, OsString)]) {
@@ -91,8 +108,9 @@ impl ClientSetup {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(helpline());
-        command.args(&self.args).envs(self.envs.iter().cloned());
+        let line = self.command_line();
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]).envs(self.envs.iter().cloned());
         command
     }
 
@@ -129,7 +147,8 @@ impl Client {
     /// `helpline` with any arguments.
     #[must_use]
     pub fn with<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> ClientSetup {
-        ClientSetup { home: Home::new(), args: Vec::new(), envs: Vec::new() }.args(args)
+        let (args_so_far, envs, wrapper) = (Vec::new(), Vec::new(), Vec::new());
+        ClientSetup { home: Home::new(), args: args_so_far, envs, wrapper }.args(args)
     }
 
     /// `helpline call ADDRESS`.

@@ -3,10 +3,12 @@
 use std::{
     env,
     ffi::OsString,
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use helpline_proto::ids::Ticket;
 use tempfile::TempDir;
 
 /// A private home with private XDG directories; deleted when the last clone is dropped.
@@ -39,6 +41,27 @@ impl Home {
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.path().join("data").join("helpline").join("server")
+    }
+
+    /// Where the clients of this home keep what outlives them.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.path().join("state").join("helpline")
+    }
+
+    /// The tickets that clients of this home keep at the moment.
+    ///
+    /// # Panics
+    /// What they keep can't be read.
+    #[must_use]
+    pub fn tickets(&self) -> Vec<Ticket> {
+        let files = fs::read_dir(self.state()).into_iter().flatten();
+        let tickets = files.filter_map(|file| {
+            let text = fs::read_to_string(file.unwrap().path()).unwrap();
+            let begun: serde_json::Value = serde_json::from_str(text.lines().next()?).unwrap();
+            Some(Ticket::from_hex(begun["ticket"].as_str()?).unwrap())
+        });
+        tickets.collect()
     }
 
     /// Everything a child finds in its environment. The login name is `wei`, the language

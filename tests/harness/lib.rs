@@ -6,6 +6,12 @@
 //! | [`Peer`] | a raw wire connection: says exactly what a story wants said, whole or in pieces |
 //! | [`Client`] | the program `helpline` with pipes for its stdin, stdout and stderr |
 //! | [`Screen`] | either program in a pseudo-terminal: keys in, a screen out |
+//! | [`Talkers`] | many callers and operators in this process, over the client library |
+//! | [`Person`](person::Person) | somebody before `helpline --json`, in one process after another |
+//! | [`Proxy`](proxy::Proxy) | a network that delays, slices, stalls and cuts |
+//! | [`Cable`](netns::Cable) | two machines whose cable can be pulled |
+//! | [`Checker`](checker::Checker) | what all of them may not do |
+//! | [`Proof`] | one run of all that, with its seed and its figures |
 //!
 //! Every wait is for a condition, with a deadline ([`PATIENCE`] unless the story says otherwise), and
 //! panics with what was seen instead. Every child is killed by its own id when dropped. Nothing of the
@@ -25,24 +31,36 @@ use std::{
 };
 
 pub use self::{
-    binaries::{helpline, helpline_server},
+    binaries::{helpline, helpline_server, released},
     client::{Client, ClientSetup, Event},
     home::Home,
-    means::{have, linux, tool},
+    means::{have, linux, small_disk, tool},
     peer::{Got, Peer},
     process::{Finished, Process},
+    proof::{Proof, percentile},
     screen::{Screen, ScreenSetup, keys},
     server::{Server, ServerSetup},
+    talker::{Manner, Talkers},
+    transcripts::{Transcript, Transcripts},
 };
 
 mod binaries;
+pub mod checker;
 mod client;
+pub mod conversation;
+pub mod dice;
 mod home;
 mod means;
+pub mod netns;
 mod peer;
+pub mod person;
 mod process;
+mod proof;
+pub mod proxy;
 mod screen;
 mod server;
+mod talker;
+mod transcripts;
 
 /// How long a condition may take to come true before a story fails. What is promised for sooner is
 /// asserted in the story itself, with ten times the promise.

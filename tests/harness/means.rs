@@ -1,6 +1,12 @@
 //! What a story needs beside the two programs, and what happens where that is missing.
 
-use std::{env, path::PathBuf};
+use std::{
+    env,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use crate::{home::Home, server::mounting};
 
 /// Whether a story can be told here: `missing` is `None`, or says why not.
 ///
@@ -39,4 +45,15 @@ pub fn tool(name: &str) -> Option<String> {
 #[must_use]
 pub fn linux(for_what: &str) -> Option<String> {
     (!cfg!(target_os = "linux")).then(|| format!("{for_what} needs Linux"))
+}
+
+/// What is missing for giving a server [a disk of its own](crate::ServerSetup::on_a_disk_of).
+#[must_use]
+pub fn small_disk() -> Option<String> {
+    let home = Home::new();
+    let line = mounting(1 << 20, home.path());
+    let mut command = Command::new(line.first()?);
+    command.args(line.get(1..)?).arg("true").stderr(Stdio::null());
+    let mounted = command.status().is_ok_and(|status| status.success());
+    (!mounted).then(|| "no disk can be mounted here".to_owned())
 }

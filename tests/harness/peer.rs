@@ -1,7 +1,7 @@
 //! A raw wire connection.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io::{self, ErrorKind, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpStream},
     sync::atomic::{AtomicU64, Ordering},
@@ -11,11 +11,12 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use helpline_proto::{
     frame,
-    ids::{Answering, CallId, Nonce, Ticket},
+    ids::{Answering, CallId, Nonce, Seq, Side, Ticket},
     limits,
     message::{
-        Admitted, Busy, Closed, Connected, EndSeen, Ended, Goodbye, HangUp, Hello, Join, Message,
-        Next, Place, Ref, Said, Say, SignOn, Welcome,
+        Admitted, Away, Back, Busy, Closed, Connected, EndSeen, Ended, Error, Goodbye, HangUp,
+        Hello, Join, Left, Message, Next, Offer, Place, PutBack, Ref, Resume, Resumed, Said, Say,
+        Shown, SignOn, Welcome, Withdrawn,
     },
     text::{Agent, LineName, Name, Text},
     version,
@@ -40,10 +41,18 @@ pub enum Got {
 ///
 /// It notes the call it is in from what it hears, so [`say`](Self::say) and
 /// [`hang_up`](Self::hang_up) need no numbers. What the `expect`s pass over stays, and a later one finds it;
-/// [`entries`](Self::entries) has the order.
+/// [`entries`](Self::entries) has the order. An entry that comes twice, or before its time, fails the story.
+///
+/// It also notes the ticket it asked with, so it may [come back](Self::come_back) when its connection is gone.
 #[derive(Debug)]
 pub struct Peer {
-    stream: TcpStream,
+    address: SocketAddr,
+    /// None once the connection was [reset](Self::reset) or [dropped](Self::vanish).
+    stream: Option<TcpStream>,
+    /// What it asked to be let in with.
+    ticket: Option<(Side, Ticket)>,
+    /// The last entry that came of each call.
+    shown: BTreeMap<CallId, Seq>,
     buffer: BytesMut,
     /// What has come and was not expected yet.
     pending: VecDeque<(Ref, Message)>,
@@ -73,7 +82,10 @@ impl Peer {
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self {
-            stream,
+            address,
+            stream: Some(stream),
+            ticket: None,
+            shown: BTreeMap::new(),
             buffer: BytesMut::new(),
             pending: VecDeque::new(),
             entries: Vec::new(),
@@ -175,11 +187,22 @@ impl Peer {
         Join { ticket: fresh_ticket(), line, name: Name::new(name).unwrap(), invite: None }.into()
     }
 
+    /// Asks for a place with this ticket.
+    #[must_use]
+    pub fn join_with(name: &str, ticket: Ticket) -> Message {
+        Join { ticket, line: None, name: Name::new(name).unwrap(), invite: None }.into()
+    }
+
     /// Asks to answer callers, with a ticket of its own.
     #[must_use]
     pub fn sign_on(name: &str, answering: Answering) -> Message {
-        let name = Name::new(name).unwrap();
-        SignOn { ticket: fresh_ticket(), name, answering, token: None }.into()
+        Self::sign_on_with(name, answering, fresh_ticket())
+    }
+
+    /// Asks to answer callers, with this ticket.
+    #[must_use]
+    pub fn sign_on_with(name: &str, answering: Answering, ticket: Ticket) -> Message {
+        SignOn { ticket, name: Name::new(name).unwrap(), answering, token: None }.into()
     }
 
     /// A message as the bytes of its frame.
@@ -189,9 +212,21 @@ impl Peer {
     }
 
     /// The connection itself.
+    ///
+    /// # Panics
+    /// It is gone.
     #[must_use]
     pub fn stream(&self) -> &TcpStream {
-        &self.stream
+        self.stream.as_ref().expect("the peer has a connection")
+    }
+
+    /// The ticket it asked to be let in with.
+    ///
+    /// # Panics
+    /// It asked for nothing yet.
+    #[must_use]
+    pub fn ticket(&self) -> Ticket {
+        self.ticket.clone().expect("the peer has asked to be let in").1
     }
 
     /// The call it is in, or was in last.
@@ -201,6 +236,12 @@ impl Peer {
     #[must_use]
     pub fn call(&self) -> CallId {
         self.call.expect("the peer has heard of no call")
+    }
+
+    /// The nonce of its next line.
+    #[must_use]
+    pub fn next_nonce(&self) -> Nonce {
+        self.next
     }
 
     /// Every entry that came, in the order they came.
@@ -227,7 +268,7 @@ impl Peer {
     /// # Panics
     /// It can't.
     pub fn send(&mut self, message: impl Into<Message>) {
-        self.send_raw(&Self::frame(&message.into()));
+        self.send_all([message.into()]);
     }
 
     /// Sends a message with a reference.
@@ -245,6 +286,12 @@ impl Peer {
     pub fn send_all(&mut self, messages: impl IntoIterator<Item = Message>) {
         let mut bytes = BytesMut::new();
         for message in messages {
+            match &message {
+                Message::Join(join) => self.ticket = Some((Side::Caller, join.ticket.clone())),
+                Message::SignOn(on) => self.ticket = Some((Side::Operator, on.ticket.clone())),
+                Message::Resume(resume) => self.ticket = Some((resume.side, resume.ticket.clone())),
+                _ => {}
+            }
             message.encode(Ref::NONE, &mut bytes).unwrap();
         }
         self.send_raw(&bytes);
@@ -264,7 +311,7 @@ impl Peer {
     /// # Errors
     /// The connection is broken.
     pub fn try_send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
+        self.stream.as_ref().ok_or(ErrorKind::NotConnected)?.write_all(bytes)
     }
 
     /// Sends bytes in writes of at most `size`, each a segment of its own as a rule.
@@ -327,21 +374,109 @@ impl Peer {
     /// # Panics
     /// It can't.
     pub fn half_close(&self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        self.stream().shutdown(Shutdown::Write).unwrap();
     }
 
     /// Ends the sending side, unless the connection is over already.
     pub fn half_close_if_open(&self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.stream().shutdown(Shutdown::Write);
     }
 
     /// Breaks the connection off with a reset (RST), as a crashing machine does.
     ///
     /// # Panics
     /// It can't.
-    pub fn reset(self) {
+    pub fn reset(&mut self) {
         // With nothing to linger for, closing sends RST instead of FIN.
-        rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO)).unwrap();
+        rustix::net::sockopt::set_socket_linger(self.stream(), Some(Duration::ZERO)).unwrap();
+        self.stream = None;
+    }
+
+    /// Ends the connection in good order, but without hanging up, and waits until the server has taken note.
+    ///
+    /// # Panics
+    /// It doesn't.
+    pub fn go_away(&mut self) {
+        self.half_close();
+        self.expect_over();
+        self.stream = None;
+    }
+
+    /// Ends the connection without a word, as a process that is killed does.
+    pub fn vanish(&mut self) {
+        self.stream = None;
+    }
+}
+
+/// Coming back.
+impl Peer {
+    /// Asks to go on with its ticket, having shown what has come so far.
+    ///
+    /// # Panics
+    /// It has no ticket.
+    #[must_use]
+    pub fn resume(&self) -> Resume {
+        let (side, ticket) = self.ticket.clone().expect("the peer has asked to be let in");
+        let shown = self.shown.iter().map(|(call, seq)| Shown { call: *call, seq: *seq });
+        Resume { ticket, side, shown: shown.collect() }
+    }
+
+    /// Another connection with the same ticket, on which everything up to `shown` of its call counts as shown,
+    /// and which is asked to go on; the answer is still to be read. This one stays as it is.
+    ///
+    /// # Panics
+    /// It can't connect.
+    #[must_use]
+    pub fn again(&self, shown: u32) -> Self {
+        let mut peer = Self::connect(self.address);
+        let (side, ticket) = self.ticket.clone().expect("the peer has asked to be let in");
+        let shown = self.call.map(|call| Shown { call, seq: Seq(shown) });
+        peer.shown.extend(shown.map(|shown| (shown.call, shown.seq)));
+        let shown = shown.into_iter().filter(|shown| shown.seq > Seq(0)).collect();
+        peer.send_all([Self::hello(), Resume { ticket, side, shown }.into()]);
+        peer
+    }
+
+    /// Connects anew and asks to go on where it was; the answer is still to be read. What had come beside
+    /// entries and was not expected yet is forgotten.
+    ///
+    /// # Panics
+    /// It can't connect.
+    pub fn ask_to_come_back(&mut self) {
+        let resume = self.resume();
+        let mut peer = Self::connect(self.address);
+        peer.send_all([Self::hello(), resume.into()]);
+        self.stream = peer.stream;
+        self.over = None;
+        self.buffer.clear();
+        self.pending.retain(|(_, message)| numbered(message).is_some());
+    }
+
+    /// Connects anew and goes on where it was: it is let in, and knows which of its lines are recorded. What
+    /// it has not shown follows.
+    ///
+    /// # Panics
+    /// It isn't let in.
+    pub fn come_back(&mut self) -> Resumed {
+        self.ask_to_come_back();
+        self.expect_admitted();
+        self.expect_resumed()
+    }
+
+    /// Says again those of these lines that aren't recorded, and counts on behind them.
+    ///
+    /// # Panics
+    /// They can't be sent, or are not all lines.
+    pub fn say_again(&mut self, says: &[Message]) {
+        let nonce = |say: &Message| match say {
+            Message::Say(say) => say.nonce,
+            other => panic!("not a line: {other:?}"),
+        };
+        let unsaid: Vec<_> = says.iter().filter(|say| nonce(say) >= self.next).cloned().collect();
+        if let Some(last) = unsaid.last() {
+            self.next = nonce(last).next().unwrap();
+        }
+        self.send_all(unsaid);
     }
 }
 
@@ -384,9 +519,10 @@ impl Peer {
 
     fn fill(&mut self, until: Instant) -> Result<usize, ErrorKind> {
         let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        self.stream.set_read_timeout(Some(left)).unwrap();
+        let mut stream = self.stream.as_ref().ok_or(ErrorKind::NotConnected)?;
+        stream.set_read_timeout(Some(left)).unwrap();
         let mut piece = [0; 16 * 1024];
-        let size = self.stream.read(&mut piece).map_err(|error| error.kind())?;
+        let size = stream.read(&mut piece).map_err(|error| error.kind())?;
         self.buffer.extend_from_slice(&piece[..size]);
         Ok(size)
     }
@@ -395,10 +531,22 @@ impl Peer {
         match message {
             Message::Place(place) => self.opened(place.call, place.next_nonce),
             Message::Connected(connected) => self.opened(connected.call, connected.next_nonce),
-            Message::Said(_) | Message::Joined(_) | Message::Left(_) | Message::Ended(_) => {
-                self.entries.push(message.clone());
+            Message::Resumed(resumed) => {
+                for listed in &resumed.calls {
+                    (self.call, self.next) = (Some(listed.call), listed.next_nonce);
+                }
+            }
+            Message::PutBack(put_back) => {
+                // Should it be this operator's again, it is told from the start.
+                self.shown.remove(&put_back.call);
+                self.call = None;
             }
             _ => {}
+        }
+        if let Some((call, seq)) = numbered(message) {
+            let last = self.shown.insert(call, seq).unwrap_or_default();
+            assert_eq!(last.next(), Some(seq), "behind {}: {}", last.0, brief(message));
+            self.entries.push(message.clone());
         }
     }
 
@@ -487,6 +635,16 @@ impl Peer {
         assert_eq!(got, Got::Nothing, "{}", self.seen());
     }
 
+    /// Waits until the server has done all that this peer has asked for, and all it told before that has come.
+    ///
+    /// # Panics
+    /// It doesn't.
+    pub fn settle(&mut self) {
+        // Nobody's call: the answer is an error, and it comes from where everything is decided.
+        self.ask(u32::MAX, HangUp { call: CallId([0xff; 16]) });
+        self.expect_answer(u32::MAX);
+    }
+
     /// What has come and was not expected yet.
     pub fn pending(&self) -> impl Iterator<Item = &Message> {
         self.pending.iter().map(|(_, message)| message)
@@ -518,6 +676,17 @@ impl Peer {
                 Err(kind) => panic!("{kind} after {:?}", self.buffer),
             }
         }
+    }
+}
+
+/// The call and the number of an entry.
+fn numbered(message: &Message) -> Option<(CallId, Seq)> {
+    match message {
+        Message::Said(said) => Some((said.call, said.seq)),
+        Message::Joined(joined) => Some((joined.call, joined.seq)),
+        Message::Left(left) => Some((left.call, left.seq)),
+        Message::Ended(ended) => Some((ended.call, ended.seq)),
+        _ => None,
     }
 }
 
@@ -567,6 +736,22 @@ expectations! {
     expect_closed Closed;
     /// Waits for the last words.
     expect_goodbye Goodbye;
+    /// Waits to be let in again.
+    expect_resumed Resumed;
+    /// Waits until the other side is away.
+    expect_away Away;
+    /// Waits until the other side is back.
+    expect_back Back;
+    /// Waits until an operator's call waits again.
+    expect_put_back PutBack;
+    /// Waits until the other side has left the call, which goes on.
+    expect_left Left;
+    /// Waits until somebody is offered.
+    expect_offer Offer;
+    /// Waits until who was offered no longer is.
+    expect_withdrawn Withdrawn;
+    /// Waits for a request to be refused.
+    expect_error Error;
 }
 
 impl Peer {
@@ -577,17 +762,6 @@ impl Peer {
     pub fn expect_text(&mut self, text: &str) -> Said {
         self.expect(&format!("{text:?}"), |message| match message {
             Message::Said(said) if said.text.as_str() == text => Some(said.clone()),
-            _ => None,
-        })
-    }
-
-    /// Waits for a request to be refused.
-    ///
-    /// # Panics
-    /// It isn't.
-    pub fn expect_error(&mut self) -> helpline_proto::message::Error {
-        self.expect("Error", |message| match message {
-            Message::Error(error) => Some(error.clone()),
             _ => None,
         })
     }

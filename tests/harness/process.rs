@@ -99,7 +99,7 @@ pub struct Process {
     pub(crate) stdout: Arc<Lines>,
     pub(crate) stderr: Arc<Lines>,
     /// Kept from being deleted.
-    _home: Home,
+    home: Home,
 }
 
 impl Process {
@@ -128,13 +128,19 @@ impl Process {
         stdout.collect(child.stdout.take().unwrap());
         stderr.collect(child.stderr.take().unwrap());
         let stdin = child.stdin.take();
-        Self { name, child, stdin, stdout, stderr, _home: home.clone() }
+        Self { name, child, stdin, stdout, stderr, home: home.clone() }
     }
 
     /// The command it runs.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The home it lives in.
+    #[must_use]
+    pub fn home(&self) -> &Home {
+        &self.home
     }
 
     /// Its process id.
@@ -168,6 +174,12 @@ impl Process {
     #[must_use]
     pub fn stdout(&self) -> Vec<String> {
         self.stdout.all()
+    }
+
+    /// The lines of its standard output from this one on, so far.
+    #[must_use]
+    pub fn stdout_from(&self, line: usize) -> Vec<String> {
+        self.stdout.lock().lines.get(line..).unwrap_or_default().to_vec()
     }
 
     /// The lines of its standard error so far.

@@ -23,13 +23,23 @@ pub struct ServerSetup {
     home: Home,
     listen: Vec<String>,
     data: Option<PathBuf>,
+    /// The bytes of the disk of its own that it keeps calls on.
+    disk: Option<u64>,
     console: bool,
     args: Vec<OsString>,
     envs: Vec<(OsString, OsString)>,
     wrapper: Vec<OsString>,
+    program: Option<PathBuf>,
 }
 
 impl ServerSetup {
+    /// Another program than the one of the profile that the stories were built with.
+    #[must_use]
+    pub fn program(mut self, program: PathBuf) -> Self {
+        self.program = Some(program);
+        self
+    }
+
     /// How many may wait.
     #[must_use]
     pub fn places(self, places: u32) -> Self {
@@ -60,6 +70,14 @@ impl ServerSetup {
         self.args(["--drain", &seconds.to_string()])
     }
 
+    /// How many seconds a waiting caller, a caller in a call and an operator are kept when away.
+    #[must_use]
+    pub fn graces(self, waiting: u32, call: u32, operator: u32) -> Self {
+        let seconds = [waiting, call, operator].map(|seconds| seconds.to_string());
+        let [waiting, call, operator] = &seconds;
+        self.args(["--waiting-grace", waiting, "--call-grace", call, "--operator-grace", operator])
+    }
+
     /// Any other arguments.
     #[must_use]
     pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
@@ -78,6 +96,14 @@ impl ServerSetup {
     #[must_use]
     pub fn data(mut self, directory: &Path) -> Self {
         self.data = Some(directory.to_owned());
+        self
+    }
+
+    /// Keeps calls on a disk of its own with room for so many bytes, if there are the
+    /// [means](crate::small_disk). It is gone with the server.
+    #[must_use]
+    pub fn on_a_disk_of(mut self, bytes: u64) -> Self {
+        self.disk = Some(bytes);
         self
     }
 
@@ -105,14 +131,19 @@ impl ServerSetup {
     /// The command line: program and arguments.
     #[must_use]
     pub fn command_line(&self) -> Vec<OsString> {
-        let mut line = self.wrapper.clone();
-        line.push(helpline_server().into());
+        let mut line = Vec::new();
+        let disk = self.home.path().join("disk");
+        if let Some(bytes) = self.disk {
+            line.extend(mounting(bytes, &disk));
+        }
+        line.extend(self.wrapper.iter().cloned());
+        line.push(self.program.clone().unwrap_or_else(helpline_server).into());
         let any = ["127.0.0.1:0".to_owned()];
         let listen = if self.listen.is_empty() { &any[..] } else { &self.listen };
         for address in listen {
             line.extend(["--listen".into(), address.into()]);
         }
-        if let Some(data) = &self.data {
+        if let Some(data) = self.disk.map(|_| &disk).or(self.data.as_ref()) {
             line.extend(["--data".into(), data.into()]);
         }
         if !self.console {
@@ -134,6 +165,9 @@ impl ServerSetup {
     }
 
     fn process(&self) -> Process {
+        if self.disk.is_some() {
+            std::fs::create_dir_all(self.home.path().join("disk")).unwrap();
+        }
         let line = self.command_line();
         let mut command = Command::new(&line[0]);
         command.args(&line[1..]).envs(self.envs.iter().cloned());
@@ -192,10 +226,12 @@ impl Server {
             home: Home::new(),
             listen: Vec::new(),
             data: None,
+            disk: None,
             console: false,
             args: Vec::new(),
             envs: Vec::new(),
             wrapper: Vec::new(),
+            program: None,
         }
     }
 
@@ -226,7 +262,13 @@ impl Server {
     /// Where it keeps its calls.
     #[must_use]
     pub fn data(&self) -> PathBuf {
-        self.setup.data.clone().unwrap_or_else(|| self.home().data())
+        let data = self.own_data();
+        if self.setup.disk.is_some() {
+            // Only the server has this disk; the way there is through its own root.
+            let root = PathBuf::from(format!("/proc/{}/root", self.id()));
+            return root.join(data.strip_prefix("/").unwrap());
+        }
+        data
     }
 
     /// How to start it again: the same home, data and arguments, on the same addresses.
@@ -244,7 +286,27 @@ impl Server {
     /// It can't be run.
     #[must_use]
     pub fn also(&self, args: &[&str]) -> Finished {
-        program(self.home(), args)
+        let mut line: Vec<OsString> = Vec::new();
+        if self.setup.disk.is_some() {
+            line =
+                ["nsenter", "--mount", "--target", &self.id().to_string()].map(Into::into).into();
+            if !rustix::process::geteuid().is_root() {
+                line.extend(["--user", "--preserve-credentials"].map(Into::into));
+            }
+        }
+        line.push(helpline_server().into());
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]).args(args);
+        process::run(command, self.home())
+    }
+
+    /// Where it keeps its calls, as it itself sees it.
+    fn own_data(&self) -> PathBuf {
+        match (self.setup.disk, &self.setup.data) {
+            (Some(_), _) => self.home().path().join("disk"),
+            (None, Some(data)) => data.clone(),
+            (None, None) => self.home().data(),
+        }
     }
 
     /// The entries of a call as `calls show --json` has them, the call named by its digits.
@@ -253,11 +315,8 @@ impl Server {
     /// They can't be had.
     #[must_use]
     pub fn transcript(&self, call: &str) -> Vec<serde_json::Value> {
-        let data = self.data();
-        let shown = program(
-            self.home(),
-            &["calls", "show", call, "--json", "--data", data.to_str().unwrap()],
-        );
+        let data = self.own_data();
+        let shown = self.also(&["calls", "show", call, "--json", "--data", data.to_str().unwrap()]);
         assert_eq!(shown.code, 0, "{}", shown.stderr);
         shown.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -268,9 +327,8 @@ impl Server {
     /// They can't be had.
     #[must_use]
     pub fn calls(&self) -> Vec<serde_json::Value> {
-        let data = self.data();
-        let shown =
-            program(self.home(), &["calls", "list", "--json", "--data", data.to_str().unwrap()]);
+        let data = self.own_data();
+        let shown = self.also(&["calls", "list", "--json", "--data", data.to_str().unwrap()]);
         assert_eq!(shown.code, 0, "{}", shown.stderr);
         shown.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -305,11 +363,14 @@ impl DerefMut for Server {
     }
 }
 
-/// Runs `helpline-server` to its end, with pipes.
-pub(crate) fn program(home: &Home, args: &[&str]) -> Finished {
-    let mut command = Command::new(helpline_server());
-    command.args(args);
-    process::run(command, home)
+/// What puts a disk of so many bytes at `at`, for the program behind it alone.
+pub(crate) fn mounting(bytes: u64, at: &Path) -> Vec<OsString> {
+    let script = r#"mount -t tmpfs -o "size=$1,mode=700" helpline "$2" && shift 2 && exec "$@""#;
+    // Root mounts as it is; others in a world where they are root.
+    let own = if rustix::process::geteuid().is_root() { "-m" } else { "-mUr" };
+    let mut line: Vec<OsString> = ["unshare", own, "sh", "-c", script, "sh"].map(Into::into).into();
+    line.extend([bytes.to_string().into(), at.into()]);
+    line
 }
 
 fn listening(line: &str) -> Option<SocketAddr> {
