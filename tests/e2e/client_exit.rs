@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use helpline_tests::{Client, Finished, Home, Peer, Process, Server, helpline};
+use helpline_proto::message::Message;
+use helpline_tests::{Client, Finished, Got, Home, Peer, Process, Server, helpline, wait_until};
 use rustix::process::Signal;
 
 /// A caller's program in a call with an operator on a wire.
@@ -113,32 +114,66 @@ fn code_69_where_nobody_listens() {
     failed(&unknown, 69, &["nobody.invalid:8001 can't be reached", "check the name"]);
 }
 
-#[test]
-fn code_69_when_the_server_stops_in_mid_call() {
-    let mut server = Server::with().drain(0).start();
-    let (mut ada, _operator) = in_a_call(&server);
-    assert_eq!(server.stop().code, 0);
-    failed(&ada.wait(), 69, &["helpline: the server stopped during the call"]);
+/// The server is killed, and another one that knows of no call answers in its place.
+fn forgets(mut server: Server) -> Server {
+    server.crash();
+    server.again().home(&Home::new()).start()
 }
 
 #[test]
-fn code_69_when_the_server_is_killed_in_mid_call() {
-    let mut server = Server::start();
+fn code_69_when_a_call_that_was_answered_is_over_nobody_knows_how() {
+    let server = Server::start();
     let (mut ada, _operator) = in_a_call(&server);
-    server.kill();
-    failed(&ada.wait(), 69, &["the connection to", "was lost"]);
+    let _server = forgets(server);
+    failed(&ada.wait(), 69, &["reconnecting", "helpline: the call is over", "to call again:"]);
 }
 
 #[test]
-fn code_69_for_a_desk_that_loses_its_server() {
-    let mut server = Server::start();
+fn code_75_when_a_place_is_not_kept_for_any_longer() {
+    let server = Server::start();
+    let mut ada = waiting(&server);
+    let _server = forgets(server);
+    failed(&ada.wait(), 75, &["reconnecting", "your place was not kept for any longer"]);
+}
+
+#[test]
+fn code_69_for_a_desk_that_was_signed_off() {
+    let server = Server::start();
     let mut wei = signed_on(&server);
-    assert_eq!(server.stop().code, 0);
-    failed(&wei.wait(), 69, &["helpline: the server stopped"]);
-    let mut server = Server::start();
-    let mut wei = signed_on(&server);
-    server.kill();
-    failed(&wei.wait(), 69, &["the connection to", "was lost"]);
+    let _server = forgets(server);
+    failed(&wei.wait(), 69, &["reconnecting", "signed this desk off", "to sign on again:"]);
+}
+
+/// Another connection for the call of a program, which is superseded by it: with the ticket that it keeps.
+fn taken_over(client: &Client, address: SocketAddr) -> Peer {
+    let ticket = client.home().tickets().pop().expect("it keeps a ticket");
+    let mut peer = Peer::connect(address);
+    peer.send_all([Peer::hello(), Peer::join_with("Somebody", ticket)]);
+    peer.expect_resumed();
+    peer
+}
+
+#[test]
+fn code_69_when_another_window_takes_the_call_over() {
+    let server = Server::start();
+    let (mut ada, mut operator) = in_a_call(&server);
+    // Who comes may be a connection that this program itself had given up: it takes the call back. Whoever
+    // comes again and again is somebody else.
+    let mut again = (0..10)
+        .find_map(|_| {
+            let mut other = taken_over(&ada, server.address());
+            wait_until("one of the two has given way", || {
+                if !ada.is_running() {
+                    return Some(true);
+                }
+                let got = other.next_within(Duration::from_millis(20));
+                matches!(got, Got::Message(_, Message::Goodbye(_))).then_some(false)
+            })
+            .then_some(other)
+        })
+        .expect("the program gives way at last");
+    failed(&ada.wait(), 69, &["helpline: taken over by another window"]);
+    Peer::chat(&mut again, &mut operator, "hello");
 }
 
 #[test]
@@ -155,7 +190,7 @@ fn code_75_where_every_place_is_taken() {
 }
 
 #[test]
-fn code_75_when_the_server_stops_while_waiting_and_afterwards() {
+fn code_75_while_the_server_stops() {
     let server = Server::start();
     let mut operator = Peer::operator(server.address(), "Li");
     let mut caller = Peer::caller(server.address(), "Bo");
@@ -163,10 +198,17 @@ fn code_75_when_the_server_stops_while_waiting_and_afterwards() {
     operator.expect_connected();
     let mut ada = waiting(&server);
     server.signal(Signal::TERM);
-    failed(&ada.wait(), 75, &["helpline: the server stopped", "try again later"]);
-    // The call of the two others may finish; until then the line is closed.
+    server.wait_for_stderr("the line is closing");
+    // The call of the two others may finish; until then the line is closed to new ones.
     let ended = Client::call(server.address()).run();
     failed(&ended, 75, &["helpline: the line is closed: the server stops", "try again"]);
+    // Who waits is kept, and tries until there is a server again.
+    assert!(ada.is_running());
+    caller.hang_up();
+    let mut server = server;
+    assert_eq!(server.wait().code, 0);
+    ada.wait_for_stderr("-- the server is stopping; reconnecting");
+    assert!(ada.is_running());
 }
 
 #[test]

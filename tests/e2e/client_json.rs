@@ -256,14 +256,14 @@ fn closed_says_why_while_the_server_stops() {
     let mut waiting = caller(&server);
     waiting.expect("place");
     server.signal(rustix::process::Signal::TERM);
-    let ended = waiting.expect("ended");
-    assert_eq!((&ended.body["by"], &ended.body["why"]), (&json!("server"), &json!("stopping")));
-    assert_eq!(waiting.wait().code, 75);
+    server.wait_for_stderr("the line is closing");
     let mut ada = Client::call(server.address()).json().start();
     let closed = ada.expect("closed");
     assert_eq!(closed.body["why"], "stopping");
     assert!(closed.body.get("retry_after_s").is_some(), "{closed:?}");
     assert_eq!(ada.wait().code, 75);
+    assert!(!waiting.events().iter().any(|event| event.kind == "ended"), "who waits is kept");
+    assert!(waiting.is_running());
 }
 
 #[test]
@@ -444,17 +444,35 @@ fn what_is_said_after_the_end_is_not_said() {
 }
 
 #[test]
-fn link_lost_is_the_end_of_a_server_that_was_killed() {
+fn link_lost_is_the_end_where_nobody_knows_of_the_call() {
     let mut server = Server::start();
-    let (mut ada, mut wei, _) = pair(&server);
-    server.kill();
+    let (mut ada, mut wei, call) = pair(&server);
+    server.crash();
+    for client in [&mut ada, &mut wei] {
+        assert_eq!(client.expect("link.reconnecting").body, json!({"unsaid": 0, "attempt": 1}));
+    }
+    ada.type_line("too late");
+    // What answers there now has never heard of them.
+    let _server = server.again().home(&helpline_tests::Home::new()).start();
+    let not_said = ada.expect("link.not_said");
+    assert_eq!((&not_said.body["call"], &not_said.body["text"]), (&call, &json!("too late")));
     for client in [&mut ada, &mut wei] {
         let lost = client.expect("link.lost");
-        assert_eq!(lost.body, json!({"unsaid": 0, "attempt": 0}));
-        let ended = client.wait();
-        assert_eq!(ended.code, 69);
-        assert!(ended.stderr.contains("was lost"), "{}", ended.stderr);
+        assert!(lost.body["unsaid"].is_u64(), "{lost:?}");
+        assert!(lost.body["attempt"].as_u64().is_some_and(|attempt| attempt > 0), "{lost:?}");
+        assert_eq!(client.wait().code, 69);
     }
+}
+
+#[test]
+fn away_and_back_tell_of_the_other_sides_connection() {
+    let server = Server::start();
+    let (mut ada, mut operator, call) = caller_and_peer(&server);
+    operator.vanish();
+    let wanted = json!({"call": call, "from": "operator"});
+    assert_eq!(ada.expect("away").body, wanted);
+    operator.come_back();
+    assert_eq!(ada.expect("back").body, wanted);
 }
 
 #[test]

@@ -20,7 +20,9 @@ fn help_is_on_standard_output() {
         assert!(ended.stdout.lines().all(|line| line.chars().count() <= 100), "{args:?}");
     }
     let call = Client::with(["call", "--help"]).run().stdout;
-    assert!(call.contains("75   busy, closed, or the server stopped while waiting: try later"));
+    assert!(call.contains(
+        "75   busy, closed, not kept for so long, or the server stopped while waiting: try later"
+    ));
 }
 
 #[test]

@@ -73,7 +73,8 @@ fn documented(kind: &str) -> &'static [&'static str] {
         "offer" | "withdrawn" => &["call", "name", "waiting"],
         "board" => &["waiting", "first", "talking"],
         "error" => &["code", "detail"],
-        "link.lost" => &["unsaid", "attempt"],
+        "away" | "back" => &["call", "from"],
+        "link.lost" | "link.reconnecting" | "link.resumed" => &["unsaid", "attempt"],
         "link.not_said" => &["call", "text", "why"],
         _ => panic!("{kind} is not documented"),
     }
@@ -253,7 +254,7 @@ fn every_event_and_every_command_of_a_call() {
 }
 
 #[test]
-fn a_killed_server_is_told_and_what_was_not_said_is_named() {
+fn n13_a_killed_server_is_told_and_what_was_not_said_is_said_to_the_next_one() {
     let mut server = Server::start();
     let (mut call, mut desk) = two_programs(&server);
     desk.expect("offer");
@@ -265,15 +266,23 @@ fn a_killed_server_is_told_and_what_was_not_said_is_named() {
     call.command(&json!({"kind": "say", "ref": 3, "body": {"text": "lost words"}}));
     thread::sleep(Duration::from_millis(200));
     server.crash();
-    let not_said = call.expect("link.not_said");
-    assert_eq!(
-        (not_said.reference, &not_said.body["text"], &not_said.body["why"]),
-        (3, &json!("lost words"), &json!("lost"))
-    );
-    assert_eq!(call.expect("link.lost").body["unsaid"], 1);
-    assert_eq!(desk.expect("link.lost").body["unsaid"], 0);
-    check(&call);
-    let finished = call.wait();
-    assert_eq!(finished.code, 69, "{}", finished.stderr);
-    assert_eq!(desk.wait().code, 69);
+    assert_eq!(call.expect("link.reconnecting").body, json!({"unsaid": 1, "attempt": 1}));
+    assert_eq!(desk.expect("link.reconnecting").body, json!({"unsaid": 0, "attempt": 1}));
+    let _server = server.again().start();
+    for (client, unsaid) in [(&mut call, 1), (&mut desk, 0)] {
+        assert_eq!(client.expect("link.resumed").body["unsaid"], unsaid);
+    }
+    let said = call.expect("said");
+    assert_eq!((said.reference, &said.body["text"]), (3, &json!("lost words")));
+    assert_eq!(desk.expect("said").body, said.body);
+    call.type_line("bye");
+    assert_eq!(call.wait().code, 0);
+    assert_eq!(desk.expect("ended").body["why"], "bye");
+    for client in [&call, &desk] {
+        let kinds = check(client);
+        assert!(!kinds.contains("link.not_said") && !kinds.contains("link.lost"), "{kinds:?}");
+        let numbers: Vec<u64> =
+            client.events().iter().filter_map(|event| event.body["seq"].as_u64()).collect();
+        assert!(numbers.iter().copied().eq(1..=5), "each once, in order: {numbers:?}");
+    }
 }

@@ -102,7 +102,7 @@ fn a_text_beyond_the_limit_is_refused_by_the_server_too() {
     caller.send_raw(&frame);
     assert_eq!(caller.expect_goodbye().code, Code::BAD_BODY);
     assert_eq!(caller.expect_over(), Got::End);
-    operator.expect_ended();
+    operator.expect_away();
     assert_eq!(operator.heard(), Vec::<&str>::new());
 }
 

@@ -7,24 +7,25 @@ use std::{
 
 use helpline_proto::{
     code::{Code, Why},
-    ids::By,
-    message::Message,
+    ids::{By, Resumable, Side},
+    message::{HangUp, Message},
 };
 use helpline_tests::{Got, Peer, Server, have, linux};
 
 #[test]
 fn n09_the_operator_sees_the_caller_leave_and_the_next_is_connected() {
     let server = Server::start();
-    let (caller, mut operator) = Peer::pair(server.address());
+    let (mut caller, mut operator) = Peer::pair(server.address());
     let mut next = Peer::caller(server.address(), "Bea");
     next.expect_place();
     let begun = Instant::now();
+    caller.hang_up();
     drop(caller);
     let ended = operator.expect_ended();
     let took = begun.elapsed();
     println!("the caller's leaving is seen after {took:?}");
     assert!(took < Duration::from_secs(10), "{took:?}");
-    assert_eq!((ended.by, ended.why), (By::Caller, Why::LOST));
+    assert_eq!((ended.by, ended.why), (By::Caller, Why::BYE));
     // Two replies that crossed the caller's leaving.
     for reference in [1, 2] {
         let reply = operator.next_say("are you there?");
@@ -102,7 +103,7 @@ fn n11_the_end_of_input_costs_no_processor_time() {
 }
 
 #[test]
-fn n15_after_a_half_close_what_was_said_is_delivered_then_the_call_ends() {
+fn n15_after_a_half_close_what_was_said_is_delivered_then_the_caller_is_away() {
     let server = Server::start();
     let (mut caller, mut operator) = Peer::pair(server.address());
     let says = ["one", "two", "three"].map(|text| caller.next_say(text));
@@ -111,12 +112,38 @@ fn n15_after_a_half_close_what_was_said_is_delivered_then_the_call_ends() {
     for text in ["one", "two", "three"] {
         assert_eq!(operator.expect_said().text.as_str(), text);
     }
-    let ended = operator.expect_ended();
-    assert_eq!((ended.by, ended.why), (By::Caller, Why::LOST));
-    // The other half still carries everything there is to hear.
+    assert_eq!(operator.expect_away().from, Side::Caller);
+    // The other half still carries everything there is to hear, and a goodbye that says what follows.
+    let goodbye = caller.expect_goodbye();
+    assert_eq!((goodbye.code, goodbye.resumable), (Code::DONE, Resumable::Yes));
     assert_eq!(caller.expect_over(), Got::End);
     assert_eq!(caller.heard(), ["one", "two", "three"]);
-    assert_eq!(caller.expect_ended(), ended);
+    operator.say("four");
+    caller.come_back();
+    caller.expect_text("four");
+    operator.expect_back();
+    Peer::chat(&mut caller, &mut operator, "both ways");
+}
+
+#[test]
+fn n15_a_half_close_behind_a_hang_up_is_an_end_like_any_other() {
+    let server = Server::start();
+    let (mut caller, mut operator) = Peer::pair(server.address());
+    let last = caller.next_say("that is all");
+    caller.send_all([last, HangUp { call: caller.call() }.into()]);
+    caller.half_close();
+    operator.expect_text("that is all");
+    assert_eq!(operator.expect_ended().by, By::Caller);
+    operator.end_seen();
+    // She can no longer say that she has seen it; who comes back for it has it again.
+    assert_eq!(caller.expect_ended().by, By::Caller);
+    assert_eq!(caller.expect_goodbye().resumable, Resumable::Yes);
+    assert_eq!(caller.expect_over(), Got::End);
+    let mut again = caller.again(1);
+    again.expect_text("that is all");
+    again.expect_ended();
+    again.end_seen();
+    assert_eq!(again.expect_goodbye().resumable, Resumable::No);
 }
 
 #[test]
@@ -128,7 +155,7 @@ fn a_caller_with_many_lines_under_way_may_half_close_too() {
     let says: Vec<Message> = texts.iter().map(|text| caller.next_say(text)).collect();
     caller.send_all(says);
     caller.half_close();
-    operator.expect_ended();
+    operator.expect_away();
     assert_eq!(operator.heard(), texts);
     assert_eq!(caller.expect_over(), Got::End);
     assert_eq!(caller.heard(), texts);
@@ -194,10 +221,9 @@ fn goodbye_while_typing(caller: &mut Peer, operator: &mut Peer, race: usize) {
 #[test]
 fn an_operator_who_is_gone_does_not_take_the_server_along() {
     let server = Server::start();
-    let (mut caller, operator) = Peer::pair(server.address());
+    let (mut caller, mut operator) = Peer::pair(server.address());
     operator.reset();
-    let ended = caller.expect_ended();
-    assert_eq!((ended.by, ended.why), (By::Operator, Why::LOST));
+    assert_eq!(caller.expect_away().from, Side::Operator);
     let (mut caller, mut operator) = Peer::pair(server.address());
     Peer::chat(&mut caller, &mut operator, "hello");
 }

@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    num::NonZeroU32,
     pin::Pin,
     sync::{
         Arc,
@@ -11,8 +10,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use helpline_proto::{code::Why, ids::By, text::LineName};
+use helpline_proto::{
+    ids::{Side, Ticket},
+    text::LineName,
+};
 use helpline_server::server::{Server, Settings};
+use helpline_switchboard::Rules;
 use helpline_tests::Peer;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
 
@@ -52,7 +55,7 @@ impl AsyncWrite for Trapdoor {
 }
 
 #[test]
-fn a_panic_in_one_connection_ends_its_call_and_hurts_nobody_else() {
+fn a_panic_in_one_connection_breaks_that_one_and_hurts_nobody_else() {
     let directory = tempfile::tempdir().unwrap();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -62,7 +65,7 @@ fn a_panic_in_one_connection_ends_its_call_and_hurts_nobody_else() {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             data: directory.path().into(),
             line: LineName::new("main").unwrap(),
-            places: NonZeroU32::new(4).unwrap(),
+            rules: Rules::default(),
             greeting: None,
             says_a_second: None,
         }))
@@ -74,9 +77,11 @@ fn a_panic_in_one_connection_ends_its_call_and_hurts_nobody_else() {
     let (mut near, far) = tokio::io::duplex(64 * 1024);
     let open = Arc::<AtomicBool>::default();
     let entered = runtime.enter();
-    server.attach(Trapdoor { stream: far, open: Arc::clone(&open) });
+    let attach = server.attach();
     drop(entered);
-    let first = [Peer::hello(), Peer::join("Eve")].map(|message| Peer::frame(&message)).concat();
+    runtime.block_on(attach.send(Trapdoor { stream: far, open: Arc::clone(&open) })).unwrap();
+    let join = || Peer::join_with("Eve", Ticket([7; 32]));
+    let first = [Peer::hello(), join()].map(|message| Peer::frame(&message)).concat();
     runtime.block_on(near.write_all(&first)).unwrap();
     assert_eq!(bo.expect_connected().peer.as_str(), "Eve");
     let mut next = Peer::caller(address, "Cleo");
@@ -84,13 +89,20 @@ fn a_panic_in_one_connection_ends_its_call_and_hurts_nobody_else() {
 
     open.store(true, Ordering::SeqCst);
     runtime.block_on(near.write_all(b"x")).unwrap();
-    let ended = bo.expect_ended();
-    assert_eq!((ended.by, ended.why), (By::Caller, Why::LOST));
+    assert_eq!(bo.expect_away().from, Side::Caller);
+    Peer::chat(&mut ada, &mut wei, "undisturbed");
+    // Her call is kept like any other.
+    let mut eve = Peer::connect(address);
+    eve.send_all([Peer::hello(), join()]);
+    eve.expect_connected();
+    assert_eq!(bo.expect_back().from, Side::Caller);
+    Peer::chat(&mut eve, &mut bo, "as if nothing had been");
+    eve.hang_up();
+    bo.expect_ended();
     bo.end_seen();
     assert_eq!(bo.expect_connected().peer.as_str(), "Cleo");
     next.expect_connected();
     Peer::chat(&mut next, &mut bo, "served");
-    Peer::chat(&mut ada, &mut wei, "undisturbed");
 
     runtime.block_on(async {
         server.end().await;

@@ -80,6 +80,7 @@ fn a_desk_works_on_a_plain_terminal() {
     wei.wait_for("-- Ada is waiting (1 waiting); /next answers", "she is offered");
     wei.type_line("/next");
     ada.expect_connected();
+    wei.wait_for("-- on the line with Ada", "it is his call");
     wei.type_line("hello");
     assert_eq!(ada.expect_said().text.as_str(), "hello");
     wei.press(keys::CTRL_D);

@@ -1,9 +1,13 @@
 //! The queue, as it is seen from terminals: the main story, and who is shown to whom.
 
-use std::net::TcpStream;
+use std::{
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
 
 use helpline_proto::ids::Answering;
-use helpline_tests::{Client, Peer, Screen, Server, keys};
+use helpline_tests::{Client, Peer, Screen, Server, keys, wait_within};
 
 use crate::terminal_means::{Console, answered, calls, lines_of, soon, stands};
 
@@ -103,16 +107,29 @@ fn n09_a_draft_begun_for_one_caller_is_not_said_to_the_next() {
 }
 
 #[test]
-fn n09_a_caller_whose_connection_breaks_is_told_and_the_next_one_connected() {
+fn n09_a_caller_whose_connection_breaks_is_told_and_does_not_keep_the_operator() {
     let wei = Console::start();
-    let ada = wei.talking_with("Ada");
+    let mut ada = wei.talking_with("Ada");
     let mut bo = Peer::caller(wei.address, "Bo");
     ada.reset();
-    soon(&wei, "-- the call has ended (the connection of Ada was lost)", "he is told");
-    wei.wait_for("-- on the line with Bo", "the next one is connected");
+    soon(&wei, "-- Ada's connection broke; they may come back", "he is told");
+    wei.type_line("I am still here");
+    wei.wait_for("you: I am still here\n", "it is said all the same");
+    // Until she has been away for a while, the call is hers; then he may go on.
+    let begun = Instant::now();
+    wait_within(Duration::from_secs(200), "the next caller", || {
+        wei.type_line("/next");
+        thread::sleep(Duration::from_secs(1));
+        wei.text().contains("-- on the line with Bo").then_some(())
+    });
+    assert!(begun.elapsed() >= Duration::from_secs(18), "{:?}", begun.elapsed());
+    wei.wait_for("-- Ada went back to the queue\n-- on the line with Bo", "in order");
     bo.expect_connected();
     wei.type_line("hello Bo");
     assert_eq!(bo.expect_said().text.as_str(), "hello Bo");
+    ada.come_back();
+    assert_eq!(ada.expect_place().position, 1);
+    ada.expect_text("I am still here");
 }
 
 #[test]
