@@ -10,15 +10,16 @@ use std::{
 
 use helpline_proto::{text::LineName, time::UnixMillis};
 use helpline_server::store::{DATABASE, SqliteStore};
-use helpline_tests::{Home, have, linux, tool};
+use helpline_tests::{Home, Proof, Transcripts, dice::Dice, have, linux, tool};
 use rusqlite::Connection;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
-    dice::{self, Dice},
     disk::{Disk, Image, Op, Synced},
-    ledger::{Finding, KeptCall, Ledger},
     record::{self, Event},
+    resume,
+    told::{Finding, Told},
 };
 
 /// Images looked at at once.
@@ -36,18 +37,21 @@ const CUTS_OF_A_FAULT: usize = 100;
 /// What a server did from first to last, and what it told.
 struct Recording {
     events: Vec<Event>,
-    ledger: Ledger,
+    told: Told,
 }
 
 impl Recording {
     fn new(events: Vec<Event>) -> Self {
-        let mut ledger = Ledger::default();
-        for (at, event) in events.iter().enumerate() {
-            if let Event::Told(message) = event {
-                ledger.note(at, message);
+        let mut disk = Disk::default();
+        for event in &events {
+            if let Event::Disk(op) = event {
+                disk.apply(op);
             }
         }
-        Self { events, ledger }
+        let desk = Desk::new();
+        desk.lay_out(&disk.seen());
+        let told = Told::of(&events, Transcripts::read(&desk.file()).unwrap());
+        Self { events, told }
     }
 
     fn count(&self, wanted: impl Fn(&Op) -> bool) -> usize {
@@ -61,14 +65,16 @@ fn what_was_told_survives_a_power_cut_at_any_instant() {
     if !have(linux("strace").or_else(|| tool("strace"))) {
         return;
     }
-    let seed = dice::seed();
-    let cuts = dice::times("HELPLINE_CUTS", 1000);
+    let mut proof = Proof::begin("power-cuts");
+    let (seed, cuts) = (proof.seed(), proof.times("HELPLINE_CUTS", 1000));
     let home = Home::new();
     // A trace that was kept can be given back, too: then all is as it was.
     let given = env::var_os("HELPLINE_TRACE").map(PathBuf::from);
     let trace = given.clone().unwrap_or_else(|| home.path().join("trace"));
     let begun = Instant::now();
-    let heard = if given.is_none() { record::record(&home, &trace, seed) } else { Vec::new() };
+    if given.is_none() {
+        record::record(&home, &trace, &mut Dice::new(seed, 0));
+    }
     let recorded = begun.elapsed();
     let recording = Recording::new(record::events(&trace));
     let log = format!("{DATABASE}-wal");
@@ -76,22 +82,19 @@ fn what_was_told_survives_a_power_cut_at_any_instant() {
     let pages = recording
         .count(|op| matches!(op, Op::Write(name, _, page) if is_log(name) && page.len() == PAGE));
     let anew = recording.count(|op| matches!(op, Op::Write(name, 0, _) if is_log(name)));
+    let syncs = recording.count(|op| matches!(op, Op::Sync(Synced::File(name)) if is_log(name)));
     println!(
         "recorded in {recorded:.1?}, read in {:.1?}: {} events, {} entries told, {pages} pages \
-         logged, {} syncs of the log, which began anew {anew} times, {} pages written back",
+         logged, {syncs} syncs of the log, which began anew {anew} times, {} pages written back",
         begun.elapsed().saturating_sub(recorded),
         recording.events.len(),
-        recording.ledger.len(),
-        recording.count(|op| matches!(op, Op::Sync(Synced::File(name)) if is_log(name))),
+        recording.told.len(),
         recording.count(|op| matches!(op, Op::Write(name, ..) if name == DATABASE)),
     );
     // It is made in the first life and in the third. The others write over what is in it.
     assert!(anew >= 4, "the log didn't begin anew often enough: {anew}");
     if given.is_none() {
         is_faithful(&recording, &home);
-        for message in heard.iter().flat_map(|heard| &heard.messages) {
-            assert!(recording.ledger.has(message), "heard, but not in the trace: {message:?}");
-        }
     }
 
     let begun = Instant::now();
@@ -103,11 +106,8 @@ fn what_was_told_survives_a_power_cut_at_any_instant() {
             fs::copy(&trace, &kept).unwrap();
             kept
         });
-        panic!(
-            "power cut at event {at}: {finding}\nHELPLINE_SEED={seed} HELPLINE_CUTS={cuts} \
-             HELPLINE_TRACE={} does the same again",
-            kept.display()
-        );
+        proof.told("HELPLINE_TRACE", kept.display().to_string());
+        panic!("power cut at event {at}: {finding}");
     }
     assert!(survey.at_stake > cuts / 4, "hardly a cut had anything unsynced to lose");
 
@@ -121,13 +121,24 @@ fn what_was_told_survives_a_power_cut_at_any_instant() {
         ("the names of files aren't synced", Some(Synced::Directory), &recording),
         ("lines are told before they are synced", None, &hasty),
     ];
+    let mut lost = Vec::new();
     for (fault, lie, recording) in faults {
         // A database that wasn't synced is as often a broken one as one that lacks lines.
         let broken = lie == Some(Synced::File(DATABASE.into()));
         let survey = Survey::of(recording, lie, CUTS_OF_A_FAULT, seed);
         println!("{CUTS_OF_A_FAULT} cuts where {fault}: {survey}");
         assert!(survey.lost() > 0 || broken && !survey.findings.is_empty(), "not found: {fault}");
+        lost.push(survey.lost());
     }
+    proof.holds(&[
+        ("cuts", json!(cuts)),
+        ("at_stake", json!(survey.at_stake)),
+        ("told", json!(recording.told.len())),
+        ("syncs", json!(syncs)),
+        ("entries", json!(survey.entries)),
+        ("resumed", json!(survey.resumed)),
+        ("without_syncs", json!(lost[0])),
+    ]);
 }
 
 /// The same with each sync only after what was told because of it.
@@ -135,7 +146,7 @@ fn told_before(sync: &Synced, events: &[Event]) -> Vec<Event> {
     let (mut early, mut held) = (Vec::with_capacity(events.len()), None);
     for event in events {
         match event {
-            Event::Told(_) => early.push(event.clone()),
+            Event::Told(..) | Event::Asked(..) => early.push(event.clone()),
             Event::Disk(op) => {
                 early.extend(held.take());
                 match op {
@@ -170,23 +181,25 @@ struct Survey {
     at_stake: usize,
     /// Entries found on the disks.
     entries: usize,
+    /// How often somebody came back.
+    resumed: usize,
     findings: Vec<(usize, Finding)>,
 }
 
 impl fmt::Display for Survey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { at_stake, entries, findings } = self;
+        let Self { at_stake, entries, resumed, findings } = self;
         let (lost, other) = (self.lost(), findings.len() - self.lost());
         write!(
             f,
             "{at_stake} with something at stake, {entries} entries read back, \
-             {lost} lost a line, {other} had something else wrong"
+             {resumed} came back, {lost} lost a line, {other} had something else wrong"
         )
     }
 }
 
 /// A power cut: when, and what it left.
-type Cut = (usize, Image);
+type Cut = (usize, Image, Dice);
 
 impl Survey {
     /// How many cuts lost something that was told.
@@ -202,7 +215,7 @@ impl Survey {
             .map(|n| dice.below(if n % 20 == 0 { BEGINNING.min(end) } else { end }) + 1)
             .collect();
         instants.sort_unstable();
-        let survey = Mutex::new(Self { at_stake: 0, entries: 0, findings: Vec::new() });
+        let survey = Mutex::new(Self { at_stake: 0, entries: 0, resumed: 0, findings: Vec::new() });
         let (send, images) = sync_channel::<Cut>(WORKERS);
         let images = Arc::new(Mutex::new(images));
         thread::scope(|scope| {
@@ -210,11 +223,14 @@ impl Survey {
                 let (images, survey) = (Arc::clone(&images), &survey);
                 scope.spawn(move || {
                     let desk = Desk::new();
-                    while let Ok((at, image)) = { images.lock().unwrap().recv() } {
-                        let found = desk.look(&image, &recording.ledger, at);
+                    while let Ok((at, image, dice)) = { images.lock().unwrap().recv() } {
+                        let found = desk.look(&image, &recording.told, at, dice);
                         let mut survey = survey.lock().unwrap();
                         match found {
-                            Ok(entries) => survey.entries += entries,
+                            Ok((entries, resumed)) => {
+                                survey.entries += entries;
+                                survey.resumed += resumed;
+                            }
                             Err(finding) => survey.findings.push((at, finding)),
                         }
                     }
@@ -230,7 +246,9 @@ impl Survey {
                 }
                 while let Some((n, _)) = instants.next_if(|(_, instant)| *instant == at + 1) {
                     survey.lock().unwrap().at_stake += usize::from(!disk.is_settled());
-                    send.send((at + 1, disk.cut(&mut Dice::new(seed, n + 1)))).unwrap();
+                    let mut dice = Dice::new(seed, n + 1);
+                    let image = disk.cut(&mut dice);
+                    send.send((at + 1, image, dice)).unwrap();
                 }
             }
             drop(send);
@@ -251,33 +269,48 @@ impl Desk {
         Self(tempfile::Builder::new().prefix("helpline-").tempdir_in(parent).unwrap())
     }
 
-    /// Starts over from what a power cut has left, as the server does. Returns how many entries
-    /// there are.
-    fn look(&self, image: &Image, told: &Ledger, before: usize) -> Result<usize, Finding> {
+    fn file(&self) -> PathBuf {
+        self.0.path().join(DATABASE)
+    }
+
+    /// Has these files here, and no others.
+    fn lay_out(&self, image: &Image) {
         for old in fs::read_dir(self.0.path()).unwrap() {
             fs::remove_file(old.unwrap().path()).unwrap();
         }
         for (name, content) in image {
             fs::write(self.0.path().join(name), content).unwrap();
         }
-        let file = self.0.path().join(DATABASE);
-        let mut store = SqliteStore::open(self.0.path(), LineName::new("main").unwrap())?;
-        let calls = KeptCall::read(&file, 0)?;
-        told.check(&calls, before)?;
-        let check: String =
-            Connection::open(&file)?
-                .pragma_query_value(None, "integrity_check", |row| row.get(0))?;
-        if check != "ok" {
-            return Err(Finding::Unusable(check));
-        }
-        store.end_left_open(UnixMillis(i64::MAX))?;
-        let after = KeptCall::read(&file, 0)?;
-        for (call, after) in calls.iter().zip(&after) {
-            if !after.over || !after.entries.starts_with(&call.entries) {
-                let what = format!("{:?} has become {:?}", call.entries, after.entries);
-                return Err(Finding::Impossible(call.call, what));
+    }
+
+    /// Starts over from what a power cut has left, as the server does. Returns how many entries there are, and how
+    /// many came back.
+    fn look(
+        &self,
+        image: &Image,
+        told: &Told,
+        before: usize,
+        mut dice: Dice,
+    ) -> Result<(usize, usize), Finding> {
+        self.lay_out(image);
+        // The first to open it mends it, and brings a database to its form that never had one.
+        drop(SqliteStore::open(self.0.path(), LineName::new("main").unwrap(), UnixMillis(0))?);
+        let kept = Transcripts::read(&self.file())?;
+        told.check(&kept, before)?;
+        let resumed = resume::all(self.0.path(), &kept, told, before, &mut dice)?;
+        let after = Transcripts::read(&self.file())?;
+        for (kept, after) in kept.calls.iter().zip(&after.calls) {
+            if !after.entries.starts_with(&kept.entries) {
+                let what = format!("{:?} has become {:?}", kept.entries, after.entries);
+                return Err(Finding::Impossible(what));
             }
         }
-        Ok(calls.iter().map(|call| call.entries.len()).sum())
+        let check: rusqlite::Result<String> = Connection::open(self.file())
+            .and_then(|file| file.pragma_query_value(None, "integrity_check", |row| row.get(0)));
+        match check {
+            Ok(check) if check == "ok" => Ok((kept.entries(), resumed)),
+            Ok(check) => Err(Finding::Unusable(check)),
+            Err(error) => Err(Finding::Unusable(error.to_string())),
+        }
     }
 }

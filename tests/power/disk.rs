@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-
-use crate::dice::Dice;
+use helpline_tests::dice::Dice;
 
 /// Bytes that a disk writes as one.
 const SECTOR: usize = 512;

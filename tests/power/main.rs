@@ -1,13 +1,17 @@
-//! Said means synced: whatever ends the server, everything that anybody was told is kept.
+//! Said means synced: whatever ends the server or a client, everything that anybody was told is kept, and
+//! everybody goes on where they were.
 //!
 //! - `kills`: the server is killed with -9 while everybody talks, again and again on one data
 //!   directory. `HELPLINE_ROUNDS` says how often.
-//! - `cuts`: one run of the server is recorded, system call by system call, and the power is cut at
-//!   many instants of it. `HELPLINE_CUTS` says how often.
+//! - `clients`: the programs of callers and operators are killed with -9, and started again.
+//!   `HELPLINE_CLIENT_KILLS` says how often.
+//! - `cuts`: one run of the release program is recorded, system call by system call, and the power is cut at
+//!   many instants of it; everybody comes back to what is left. `HELPLINE_CUTS` says how often.
 //!
-//! Both print a seed to be given back in `HELPLINE_SEED`. How threads take turns isn't in it: the same
-//! seed gives the same talk and the same moments, not the same run. A recording whose cuts found
-//! something is kept, and given back in `HELPLINE_TRACE` it finds the same again.
+//! Each prints a seed to be given back in `HELPLINE_SEED`, and when it fails how to do the same again. How
+//! threads and processes take turns isn't in it: the same seed gives the same talk and the same moments, not the
+//! same run. A recording whose cuts found something is kept, and given back in `HELPLINE_TRACE` it
+//! finds the same again.
 //!
 //! # What is on a disk after a power cut
 //!
@@ -26,10 +30,10 @@
 
 #![cfg(test)]
 
+mod clients;
 mod cuts;
-mod dice;
 mod disk;
 mod kills;
-mod ledger;
-mod load;
 mod record;
+mod resume;
+mod told;

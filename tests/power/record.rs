@@ -1,4 +1,4 @@
-//! Everything a server asks of its disk and tells its peers, in the order it does so.
+//! Everything a server asks of its disk, is asked and tells its peers, in the order it does so.
 //!
 //! `strace` stops a thread before each system call and after it, one thread at a time, and writes as
 //! it goes. So what a thread does because of what another has done stands behind it, whatever the
@@ -14,24 +14,28 @@ use std::{
 
 use helpline_proto::{frame, limits, message::Message};
 use helpline_server::store::DATABASE;
-use helpline_tests::{Home, Server, ServerSetup, wait_until};
+use helpline_tests::{
+    Home, Manner, PATIENCE, Server, ServerSetup, Talkers, dice::Dice, released, wait_until,
+};
 use rustix::process::Signal;
 
-use crate::{
-    dice::Dice,
-    disk::{Op, Synced},
-    load::{Heard, Load},
-};
+use crate::disk::{Op, Synced};
 
 /// The system calls by which a server can change its files or tell its peers anything. Those that it
 /// never makes are traced to see that it doesn't.
 const CALLS: &str = "trace=creat,open,openat,openat2,write,writev,pwrite64,pwritev,pwritev2,\
     ftruncate,truncate,fallocate,copy_file_range,sendfile,splice,fsync,fdatasync,sync_file_range,\
     msync,unlink,unlinkat,rename,renameat,renameat2,link,linkat,sendto,sendmsg,sendmmsg,\
-    io_uring_enter,io_submit";
+    recvfrom,recvmsg,recvmmsg,io_uring_enter,io_submit";
 
-/// Lines each caller says in one life of the server that isn't cut short.
-const LINES: usize = 700;
+/// Lines said in one life of the server that isn't cut short.
+const LINES: usize = 2500;
+
+const CALLERS: usize = 5;
+const OPERATORS: usize = 2;
+
+/// Calls of a few dozen lines, of which a few are under way at once.
+const MANNER: Manner = Manner { lines: 50, at_once: 4 };
 
 /// The sync at whose beginning the first life ends.
 const SYNCS: usize = 700;
@@ -41,41 +45,60 @@ const SYNCS: usize = 700;
 pub(crate) enum Event {
     /// A change began, or a sync was done.
     Disk(Op),
-    /// A message began to be written to a socket.
-    Told(Message),
+    /// A message began to be written to a connection.
+    Told(Connection, Message),
+    /// A message was about to be read from a connection.
+    Asked(Connection, Message),
 }
 
-/// Records three lives of a server with callers and operators talking all the time: it is killed,
-/// stopped, and stopped once more. Returns what they heard.
-pub(crate) fn record(home: &Home, trace: &Path, seed: u64) -> Vec<Heard> {
+/// One connection of the server, by its order.
+pub(crate) type Connection = usize;
+
+/// Records three lives of the release program with callers and operators talking all the time: it is killed,
+/// stopped, and stopped once more. Whoever talks goes on in the next life where the last one has ended, and the
+/// checker finds all of it as it should be.
+pub(crate) fn record(home: &Home, trace: &Path, dice: &mut Dice) {
     // The first with what was said last in the log but not synced: the next finds it there. Where
     // only the calls traced stop the server (--seccomp-bpf), strace can send no signal.
     let killed = format!("--inject=fsync:signal=KILL:when={SYNCS}");
-    let lives = [(killed.as_str(), usize::MAX), ("--seccomp-bpf", LINES), ("--seccomp-bpf", LINES)];
-    let mut heard = Vec::new();
-    for (life, (how, lines)) in lives.into_iter().enumerate() {
-        let mut server = traced(home, trace, how).start();
-        let load = Load::start(server.address(), &mut Dice::new(seed, life), lines);
-        if lines < usize::MAX {
-            load.wait_until_said();
-            server.signal(Signal::TERM);
+    let mut talkers = Talkers::new();
+    let mut server = Server::with().home(home).says(0).drain(0).places(100).program(released());
+    for life in 0..3 {
+        let how = if life == 0 { killed.as_str() } else { "--seccomp-bpf" };
+        let mut lives = traced(server, trace, how).start();
+        if life == 0 {
+            for _ in 0..OPERATORS {
+                talkers.operator(lives.address(), dice, MANNER);
+            }
+            for _ in 0..CALLERS {
+                talkers.caller(lives.address(), dice, MANNER);
+            }
+        } else {
+            talkers.wait_until_said(talkers.said() + LINES);
         }
-        let code = server.wait().code;
-        assert_eq!(code, if lines < usize::MAX { 0 } else { 128 + Signal::KILL.as_raw() });
-        heard.extend(load.join());
-        let last_words = format!("\n{:<5} +++ ", server.id());
+        if life == 2 {
+            talkers.finish(2 * PATIENCE);
+        }
+        if life > 0 {
+            lives.signal(Signal::TERM);
+        }
+        let code = lives.wait_within(2 * PATIENCE).code;
+        assert_eq!(code, if life > 0 { 0 } else { 128 + Signal::KILL.as_raw() });
+        let last_words = format!("\n{:<5} +++ ", lives.id());
         wait_until("the trace is complete", || tail(trace).contains(&last_words).then_some(()));
+        server = lives.again();
     }
-    heard
+    let kept = talkers.judge(&home.data().join(DATABASE));
+    kept.unwrap_or_else(|violation| panic!("{violation}"));
 }
 
-fn traced(home: &Home, trace: &Path, how: &str) -> ServerSetup {
+fn traced(server: ServerSetup, trace: &Path, how: &str) -> ServerSetup {
     // As a grandchild (-D), so that the process started is the server itself; with the paths of
     // descriptors (-y); bytes whole and in hexadecimal; behind what the trace holds (-A).
     let strace = ["strace", "-D", "-f", "-y", "-xx", "-s", "1000000", "-A", "-e", CALLS, how, "-o"];
     let mut wrapper: Vec<OsString> = strace.iter().map(Into::into).collect();
     wrapper.push(trace.into());
-    Server::with().home(home).says(0).drain(0).through(wrapper)
+    server.through(wrapper)
 }
 
 fn tail(trace: &Path) -> String {
@@ -98,6 +121,12 @@ pub(crate) fn events(trace: &Path) -> Vec<Event> {
     reader.finish()
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Way {
+    In,
+    Out,
+}
+
 #[derive(Default)]
 struct Reader<'a> {
     /// By the line it belongs to.
@@ -107,8 +136,10 @@ struct Reader<'a> {
     /// The line that ended the last change of the disk.
     changed: usize,
     directory: Option<String>,
-    /// What has been sent of a frame, by connection.
-    sent: HashMap<String, Vec<u8>>,
+    /// The connections, by what the system calls them.
+    connections: HashMap<String, Connection>,
+    /// What has been sent of a frame, by connection, and what was received.
+    begun_frames: HashMap<(Connection, Way), Vec<u8>>,
 }
 
 impl<'a> Reader<'a> {
@@ -161,9 +192,13 @@ impl<'a> Reader<'a> {
         let Ok(result) = usize::try_from(result.parse::<i64>().unwrap_or(-1)) else { return };
         let path = path(name, arguments);
         if path.starts_with("socket:") {
-            assert!(["write", "sendto"].contains(&name), "not understood: {call}");
+            let way = match name {
+                "write" | "sendto" => Way::Out,
+                "recvfrom" => Way::In,
+                _ => panic!("not understood: {call}"),
+            };
             let (bytes, _) = string(arguments);
-            return self.told(since, path, &bytes[..result]);
+            return self.carried(since, path, way, &bytes[..result]);
         }
         if let Some(op) = self.op(name, &path, arguments, result) {
             assert!(since >= self.changed, "two changes at once, in no order: {call}");
@@ -214,17 +249,22 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn told(&mut self, since: usize, connection: String, bytes: &[u8]) {
-        let sent = self.sent.entry(connection).or_default();
-        sent.extend_from_slice(bytes);
-        let mut bytes = &sent[..];
+    fn carried(&mut self, since: usize, socket: String, way: Way, bytes: &[u8]) {
+        let next = self.connections.len();
+        let connection = *self.connections.entry(socket).or_insert(next);
+        let begun = self.begun_frames.entry((connection, way)).or_default();
+        begun.extend_from_slice(bytes);
+        let mut bytes = &begun[..];
         // The process's own pipe for signals is a socket, too; what goes through it is no frame.
         while let Ok(Some(frame)) = frame::split(bytes, limits::FRAME) {
             let message = Message::decode(frame).unwrap();
             bytes = &bytes[frame.size()..];
-            self.events[since].push(Event::Told(message));
+            self.events[since].push(match way {
+                Way::In => Event::Asked(connection, message),
+                Way::Out => Event::Told(connection, message),
+            });
         }
-        *sent = bytes.to_vec();
+        *begun = bytes.to_vec();
     }
 }
 
