@@ -612,6 +612,29 @@ impl Checker {
     /// # Errors
     /// The first promise that was broken.
     pub fn finish(mut self) -> Result<(), Violation> {
+        self.look_back();
+        let open = self.calls.iter().find(|(_, call)| !call.over && !call.transcript.is_empty());
+        if let Some((id, call)) = open {
+            let detail = format!("{id} is {:?} in the end", call.stage);
+            self.violated(Invariant::I12, detail);
+        }
+        self.violation.map_or(Ok(()), Err)
+    }
+
+    /// Everything has been told up to an instant at which all was cut off: nobody owes anything more.
+    ///
+    /// # Errors
+    /// The first promise that was broken.
+    pub fn cut_off(mut self) -> Result<(), Violation> {
+        for screen in &mut self.screens {
+            screen.open = false;
+        }
+        self.look_back();
+        self.violation.map_or(Ok(()), Err)
+    }
+
+    /// Holds screens and lines against the transcripts.
+    fn look_back(&mut self) {
         for at in 0..self.screens.len() {
             self.finish_screen(at);
         }
@@ -633,12 +656,6 @@ impl Checker {
             let detail = format!("a line of {} is {what}: {head}", line.call);
             self.violated(invariant, detail);
         }
-        let open = self.calls.iter().find(|(_, call)| !call.over && !call.transcript.is_empty());
-        if let Some((id, call)) = open {
-            let detail = format!("{id} is {:?} in the end", call.stage);
-            self.violated(Invariant::I12, detail);
-        }
-        self.violation.map_or(Ok(()), Err)
     }
 
     /// A screen is a prefix, and whole if it is open and its party belongs to the call until the end.

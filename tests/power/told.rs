@@ -1,7 +1,7 @@
 //! What a recorded server had told at each instant, and whether what a power cut has left is what it was.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
 };
 
@@ -10,7 +10,10 @@ use helpline_proto::{
     message::Message,
 };
 use helpline_server::store::StoreError;
-use helpline_tests::{Transcripts, checker::Item};
+use helpline_tests::{
+    Transcripts,
+    checker::{Checker, Item},
+};
 
 use crate::record::{Connection, Event};
 
@@ -99,22 +102,34 @@ pub(crate) struct Told {
     /// When the next entries of a call were told to anybody, or that there is such a call.
     entries: HashMap<CallId, Vec<(usize, Seq)>>,
     pub(crate) parties: Vec<Party>,
+    /// What each party asked to be said and was told as an entry, with the instant.
+    story: Vec<(usize, usize, Message)>,
 }
 
 impl Told {
     /// Finds out from a recording, at whose end this was kept.
     pub(crate) fn of(events: &[Event], end: Transcripts) -> Self {
-        let mut told = Self { end, entries: HashMap::new(), parties: Vec::new() };
-        let mut holders = HashMap::new();
+        let (entries, parties, story) = (HashMap::new(), Vec::new(), Vec::new());
+        let mut told = Self { end, entries, parties, story };
+        let (mut holders, mut typed) = (HashMap::new(), HashSet::new());
         for (at, event) in events.iter().enumerate() {
             match event {
                 Event::Disk(_) => {}
                 Event::Asked(connection, message) => {
                     told.asked(&mut holders, at, *connection, message);
+                    let is_new = match message {
+                        // What is said again was typed once.
+                        Message::Say(say) => typed.insert((say.call, say.text.clone())),
+                        _ => false,
+                    };
+                    let party = holders.get(connection).filter(|_| is_new);
+                    told.story.extend(party.map(|party| (at, *party, message.clone())));
                 }
                 Event::Told(connection, message) => {
                     let party = holders.get(connection).copied();
                     told.told(party, at, message);
+                    let entry = party.filter(|_| Item::of(message).is_some());
+                    told.story.extend(entry.map(|party| (at, party, message.clone())));
                 }
             }
         }
@@ -198,6 +213,7 @@ impl Told {
 
     /// Whether everything told before an instant is kept, and everything kept is as it was in the end.
     pub(crate) fn check(&self, kept: &Transcripts, before: usize) -> Result<(), Finding> {
+        self.judge(kept, before)?;
         let lengths: HashMap<CallId, usize> =
             kept.calls.iter().map(|kept| (kept.call, kept.entries.len())).collect();
         for (call, told) in &self.entries {
@@ -223,5 +239,25 @@ impl Told {
             return Err(Finding::Impossible("there are calls that there never were".into()));
         }
         Ok(())
+    }
+
+    /// The one checker's opinion of what the screens had shown and what is kept.
+    fn judge(&self, kept: &Transcripts, before: usize) -> Result<(), Finding> {
+        let mut checker = Checker::new();
+        let mut screens = Vec::with_capacity(self.parties.len());
+        for party in &self.parties {
+            let party = checker.party(party.side);
+            screens.push(checker.screen_opened(party, None));
+        }
+        for (_, party, message) in self.story.iter().take_while(|(at, ..)| *at < before) {
+            match message {
+                Message::Say(say) => checker.typed(screens[*party], say.call, say.text.as_str()),
+                entry => checker.shown(screens[*party], entry),
+            }
+        }
+        for kept in &kept.calls {
+            checker.transcript(kept.call, &kept.entries);
+        }
+        checker.cut_off().map_err(|violation| Finding::Lost(violation.to_string()))
     }
 }

@@ -283,6 +283,9 @@ impl<S: Store> Core<S> {
                 let message = tell::goodbye(Code::TICKET_IN_USE, "this ticket is in use");
                 return self.refuse(id, outbox, message, turn);
             }
+            (None, Side::Caller) if self.switchboard.is_spent(ticket) => {
+                return self.refuse(id, outbox, tell::spent(), turn);
+            }
             (None, _) => {}
         }
         let (party, input) = match event {
@@ -300,11 +303,7 @@ impl<S: Store> Core<S> {
                 self.next_operator += 1;
                 (Party::Operator(operator), Input::SignOn { operator, ticket, name, answering })
             }
-            _ => {
-                let message =
-                    tell::goodbye(Code::NO_SUCH_TICKET, "what this ticket stood for is over");
-                return self.refuse(id, outbox, message, turn);
-            }
+            _ => return self.refuse(id, outbox, tell::spent(), turn),
         };
         self.peers.bind(id, outbox, party);
         turn.newcomers.push(id);

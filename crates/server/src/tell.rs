@@ -157,6 +157,12 @@ pub fn superseded() -> Message {
     goodbye(Code::SUPERSEDED, "somebody has come back with the same ticket, on another connection")
 }
 
+/// To somebody whose ticket stands for nothing any more.
+#[must_use]
+pub fn spent() -> Message {
+    goodbye(Code::NO_SUCH_TICKET, "what this ticket stood for is over")
+}
+
 /// To a connection that brings nothing more.
 #[must_use]
 pub fn gone() -> Message {

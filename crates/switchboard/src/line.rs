@@ -1,6 +1,9 @@
 //! The line: what happens to it, and what follows from that.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use helpline_proto::{
     ids::{CallId, Seq},
@@ -24,6 +27,9 @@ mod calls;
 mod keep;
 mod people;
 mod tell;
+
+/// Tickets of calls that are over which are remembered: as many as can end while a packet is late.
+const SPENT: usize = 1024;
 
 /// What the owner of a line decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +76,8 @@ pub struct Switchboard {
     roster: Roster,
     /// The ticket of everybody on the line.
     tickets: BTreeMap<TicketHash, Party>,
+    /// Callers' tickets that were forgotten last, oldest first.
+    spent: VecDeque<TicketHash>,
     /// Calls that are connected, by order of answer.
     talks: BTreeMap<u64, CallId>,
     answers: u64,
@@ -142,6 +150,13 @@ impl Switchboard {
     #[must_use]
     pub fn holder(&self, ticket: TicketHash) -> Option<Party> {
         self.tickets.get(&ticket).copied()
+    }
+
+    /// Whether a ticket stood for a call that was over only lately. Somebody who joins with it comes late: on a
+    /// connection that was given up, and from which nobody would ever hear again.
+    #[must_use]
+    pub fn is_spent(&self, ticket: TicketHash) -> bool {
+        self.spent.contains(&ticket)
     }
 
     /// How many wait, there or away.

@@ -261,6 +261,23 @@ fn a_ticket_resumes_only_what_it_stands_for() {
 }
 
 #[test]
+fn a_join_that_comes_when_its_call_is_over_opens_none() {
+    let mut line = Line::open(4);
+    let (arrival, _outbox) = join(CALLER, 1);
+    line.turn([arrival]);
+    let call = CallId([1; 16]);
+    let events =
+        vec![ServerEvent::HangUp(Ref(1), HangUp { call }), ServerEvent::EndSeen(EndSeen { call })];
+    line.turn([Inbox::Asked(CALLER, events)]);
+    let (late, mut outbox) = join(ConnectionId(3), 1);
+    line.turn([late]);
+    let told = take(&mut outbox);
+    let [Message::Goodbye(goodbye)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((goodbye.code, goodbye.resumable), (Code::NO_SUCH_TICKET, Resumable::No));
+    assert_eq!(line.core.switchboard().calls(), 0);
+}
+
+#[test]
 fn an_end_that_was_not_seen_is_told_after_a_restart() {
     let mut line = Line::open(4);
     let (arrival, _caller) = join(CALLER, 1);

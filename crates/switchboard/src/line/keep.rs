@@ -1,6 +1,6 @@
 //! What outlives the process: a line from a snapshot, and a snapshot of a line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     KeptCall, KeptState, Now, Party, Rules, Snapshot,
@@ -25,6 +25,7 @@ impl Switchboard {
             queue: Queue::default(),
             roster: Roster::default(),
             tickets: BTreeMap::new(),
+            spent: VecDeque::new(),
             talks: BTreeMap::new(),
             answers: 0,
             timers: Timers::default(),

@@ -13,7 +13,7 @@ use crate::{
     Dismissal, Effect, Item, KeptOperator, Notice, Now, OperatorId, Party, Presence, QueueNumber,
     Record, Refusal, TicketHash, Why,
     call::{Call, State},
-    line::Switchboard,
+    line::{SPENT, Switchboard},
     queue::{First, Standing},
     timers::Timer,
 };
@@ -255,6 +255,10 @@ impl Switchboard {
         let party = Party::Caller(id);
         if let Some(call) = self.calls.get(&id) {
             self.tickets.remove(&call.ticket);
+            if self.spent.len() == SPENT {
+                self.spent.pop_front();
+            }
+            self.spent.push_back(call.ticket);
         }
         self.timers.stop(Timer::EndNotSeen(party));
         self.timers.stop(Timer::GraceOver(party));
