@@ -47,11 +47,12 @@ fn a_waiting_caller_who_stays_away_loses_the_place() {
     is_forgotten(&mut ada);
     let mut operator = Peer::operator(server.address(), "Wei");
     assert_eq!(operator.expect_connected().peer.as_str(), "Bea", "nobody else is shown");
-    // The same ticket may be joined with again: that is another call.
-    let first = ada.call();
-    let mut anew = Peer::connect(server.address());
-    anew.send_all([Peer::hello(), Peer::join_with("Ada", ada.ticket())]);
-    assert_ne!(anew.expect_place().call, first);
+    // The ticket opens nothing any more, in case a `Join` with it comes late; a new one does.
+    let mut late = Peer::connect(server.address());
+    late.send_all([Peer::hello(), Peer::join_with("Ada", ada.ticket())]);
+    assert_eq!(late.expect_goodbye().code, Code::NO_SUCH_TICKET);
+    let mut anew = Peer::caller(server.address(), "Ada");
+    assert_ne!(anew.expect_place().call, ada.call());
 }
 
 #[test]
