@@ -137,13 +137,14 @@ open_set! {
     BYE = 1, "bye";
     /// The caller hung up before anybody answered.
     ABANDONED = 2, "abandoned";
-    // 3 was `lost`, before calls outlived connections.
+    /// A connection was lost. Said only by servers from before calls outlived connections.
+    LOST = 3, "lost";
     /// The line stops.
     STOPPING = 4, "stopping";
     /// Every place is taken.
     FULL = 5, "full";
     /// The caller was away for longer than the call is kept.
-    TIMED_OUT = 6, "timed_out";
+    TIMED_OUT = 7, "timed_out";
 }
 
 #[cfg(test)]

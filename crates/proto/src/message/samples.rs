@@ -318,7 +318,7 @@ impl Samples for Ended {
     fn samples() -> Vec<Self> {
         vec![
             Self { call: CALL, seq: Seq(13), at: AT, by: By::Caller, why: Why::BYE },
-            Self { call: CALL, seq: Seq(14), at: AT, by: By::Operator, why: Why::TIMED_OUT },
+            Self { call: CALL, seq: Seq(14), at: AT, by: By::Operator, why: Why::LOST },
             Self {
                 call: OTHER_CALL,
                 seq: Seq(2),
@@ -343,7 +343,7 @@ impl Samples for Busy {
     fn samples() -> Vec<Self> {
         vec![
             Self { why: Why::FULL, retry_after_s: 90, wait_s: Some(WaitSeconds(600, 900)) },
-            Self { why: Why(7), retry_after_s: 0, wait_s: None },
+            Self { why: Why(6), retry_after_s: 0, wait_s: None },
         ]
     }
 }
