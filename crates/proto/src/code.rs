@@ -125,7 +125,7 @@ open_set! {
     STOPPING = 301, "stopping";
     /// The server failed.
     INTERNAL = 302, "internal";
-    /// The server's disk is full: nothing of it was recorded.
+    /// The server had no room to record it, on its disk or in the queue for its database: nothing of it is recorded.
     DISK_FULL = 303, "disk_full";
 }
 

@@ -19,6 +19,10 @@ const RETRY_SOONEST: u32 = 10;
 /// How long such a caller is asked to stay away while nothing is known, in seconds.
 const RETRY_UNKNOWN: u32 = 60;
 
+/// What those hear whom a turn concerned that is not recorded.
+const NO_ROOM: &str =
+    "the server can record nothing at the moment: its disk is full, or its database is locked";
+
 /// What a line says of itself to whoever is let in.
 #[derive(Clone, Debug)]
 pub struct About {
@@ -172,14 +176,14 @@ pub fn gone() -> Message {
 /// To those whose line is not recorded.
 #[must_use]
 pub fn not_recorded() -> Message {
-    let detail = Detail::cut("the server's disk is full");
+    let detail = Detail::cut(NO_ROOM);
     Error { code: Code::DISK_FULL, detail }.into()
 }
 
 /// To those who could not be let in.
 #[must_use]
 pub fn not_let_in() -> Message {
-    let (code, detail) = (Code::DISK_FULL, Detail::cut("the server's disk is full"));
+    let (code, detail) = (Code::DISK_FULL, Detail::cut(NO_ROOM));
     let retry_after_s = Some(RETRY_UNKNOWN);
     Goodbye { code, detail, retry_after_s, resumable: Resumable::No }.into()
 }
@@ -187,7 +191,7 @@ pub fn not_let_in() -> Message {
 /// To everybody, when the line goes back to what is recorded.
 #[must_use]
 pub fn come_back() -> Message {
-    until_later(Code::DISK_FULL, "the server's disk is full", Some(1))
+    until_later(Code::DISK_FULL, NO_ROOM, Some(1))
 }
 
 /// A goodbye after which nothing can be resumed.

@@ -1043,7 +1043,7 @@ mod tests {
             }))
         };
         let mut console = operator(Mode::Terminal, Seat::Console, Answering::ByItself);
-        let full = note("the server's disk is full; reconnecting");
+        let full = note("the server can record nothing at the moment; reconnecting");
         assert_eq!(console.told(parted(Code::DISK_FULL)), [full]);
         console.told(resumed(&[]));
         assert_eq!(console.told(parted(Code::STOPPING)), [Act::Leave]);

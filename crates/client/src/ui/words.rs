@@ -100,7 +100,7 @@ pub(crate) fn reconnecting(lost: &Lost, unsaid: usize) -> String {
     let what = match lost {
         Lost::Goodbye(goodbye) => match goodbye.code {
             Code::STOPPING => "the server is stopping".into(),
-            Code::DISK_FULL => "the server's disk is full".into(),
+            Code::DISK_FULL => "the server can record nothing at the moment".into(),
             Code::INTERNAL => "the server failed".into(),
             code if goodbye.detail.as_str().is_empty() => format!("the server hung up: {code}"),
             _ => format!("the server hung up: {}", clean::line(goodbye.detail.as_str())),
