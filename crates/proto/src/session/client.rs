@@ -12,11 +12,7 @@
 //!                         a goodbye for good
 //! ```
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    mem,
-    time::Duration,
-};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
@@ -24,84 +20,30 @@ use crate::{
     code::Code,
     error::{DecodeError, FrameError},
     frame::Frame,
-    ids::{CallId, Nonce, Resumable, Seq, Side, Ticket},
+    ids::{CallId, Nonce, Seq, Side, Ticket},
     limits,
     message::{
-        EndSeen, Error, Goodbye, HangUp, Hello, Join, Message, Ping, Pong, Ref, Resume, Resumed,
-        Said, Say, Shown, SignOn, Typing, Welcome,
+        EndSeen, Error, HangUp, Message, Ping, Pong, Ref, Said, Say, Shown, Typing, Welcome,
     },
-    planted::{self, Bug},
     text::{Agent, Detail, Text},
     time::Moment,
     version,
 };
 
-use super::outbox::{Outbox, Unsaid};
+use self::{
+    call::{Follows, HangingUp, OpenCall},
+    ghosts::Ghosts,
+    requests::{Asked, Requests},
+};
+use super::outbox::Unsaid;
 
-/// What a client asks for first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Opening {
-    /// A place in the queue.
-    Join(Join),
-    /// To answer callers.
-    SignOn(SignOn),
-    /// To go on where an earlier process was: on this side, with its ticket.
-    Resume(Side, Ticket),
-}
+pub use self::event::{ClientEvent, Lost, NotOpen, Opening};
 
-/// What a client learns.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ClientEvent {
-    /// The server speaks this protocol.
-    Welcomed(Welcome),
-    /// Something for the person or program that uses the client: any message to a caller or an
-    /// operator, or an `Error`. The reference is the one the request was made with.
-    Told(Ref, Message),
-    /// A line will not be said, or nobody can tell here any more whether it was.
-    NotSaid {
-        /// The call it was meant for.
-        call: CallId,
-        /// The line.
-        text: Text,
-        /// The reference it was given.
-        reference: Ref,
-        /// Why; `None` when it may have been said: it was sent, and its entry can't come any more.
-        why: Option<Code>,
-    },
-    /// The connection is of no more use, but what was begun on it isn't lost: a new one may be
-    /// [`connected`](ClientSession::connected). Unsaid lines are kept for it.
-    Offline(Lost),
-    /// Nothing follows.
-    Over(Lost),
-}
-
-/// Why a connection is of no more use.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum Lost {
-    /// The server parted.
-    #[error("the server said goodbye: {}", .0.detail)]
-    Goodbye(Goodbye),
-    /// The server did not answer in time.
-    #[error("the server did not answer")]
-    NoAnswer,
-    /// Nothing was heard for too long.
-    #[error("nothing was heard from the server for 45 s")]
-    Silent,
-    /// The connection ended without a goodbye.
-    #[error("the connection broke")]
-    Broken,
-    /// What came is not this protocol.
-    #[error("what answers there is not a Helpline server: {0}")]
-    NotHelpline(DecodeError),
-    /// An entry is missing between two that came.
-    #[error("an entry is missing behind number {}", .0.0)]
-    Gap(Seq),
-}
-
-/// The call isn't open on this connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the call is not open")]
-pub struct NotOpen;
+mod call;
+mod event;
+mod ghosts;
+mod requests;
+mod resuming;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -111,48 +53,6 @@ enum Phase {
     Offline,
     Over,
 }
-
-#[derive(Debug)]
-struct OpenCall {
-    outbox: Outbox,
-    /// The last entry that came.
-    heard: Seq,
-    /// The entry that ended it.
-    end: Option<Seq>,
-    hang_up: HangingUp,
-}
-
-impl OpenCall {
-    fn new(next_nonce: Nonce) -> Self {
-        let outbox = Outbox::new(next_nonce);
-        Self { outbox, heard: Seq(0), end: None, hang_up: HangingUp::No }
-    }
-
-    /// Whether anything may still be asked for in it.
-    fn takes_more(&self) -> bool {
-        self.end.is_none() && self.hang_up == HangingUp::No
-    }
-}
-
-/// How far this side's own hanging up has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum HangingUp {
-    No,
-    /// Wanted, behind the lines that are still to be sent.
-    Wanted(Ref),
-    Sent(Ref),
-}
-
-/// What a wire reference was given out for.
-#[derive(Clone, Copy, Debug)]
-enum Asked {
-    Say(CallId, Nonce),
-    HangUp(CallId, Ref),
-    Other(Ref),
-}
-
-/// How many requests the session remembers while they have no answer.
-const REMEMBERED: usize = 4 * limits::UNANSWERED;
 
 /// How many calls a server may open on one connection before it counts as broken.
 const CALLS: usize = 64;
@@ -167,15 +67,6 @@ const KEEPALIVE: (u64, u64) = (1_000, limits::KEEPALIVE.as_secs() * 1_000);
 /// Calls remembered whose end was shown: should the answer to it be lost, it is given again.
 const SEEN: usize = limits::RESUMED_CALLS / 2;
 
-/// How long a connection may be heard of after it was begun, though it was given up: a server answers `Resume`
-/// within [`HANDSHAKE`](limits::HANDSHAKE) of accepting the connection, or never, and what it tells this connection
-/// then may be on its way for as long as nothing else is heard.
-const HAUNTED: Duration =
-    Duration::from_secs(2 * limits::HANDSHAKE.as_secs() + limits::SILENCE.as_secs());
-
-/// Connections that an earlier process may have given up just before it was killed.
-const GHOSTS: u32 = 2;
-
 /// The client's side of the protocol, from the first connection to the last.
 #[derive(Debug)]
 pub struct ClientSession {
@@ -189,11 +80,7 @@ pub struct ClientSession {
     has_asked: bool,
     /// It is let in again, and doesn't know yet which of its lines are recorded.
     resumes: bool,
-    /// Until then, a connection that was given up before it was answered, maybe by an earlier process, may come to be
-    /// heard by the server: it would supersede this one.
-    haunted: Moment,
-    /// How many such connections there may be: each supersedes once. Another process would again and again.
-    ghosts: u32,
+    ghosts: Ghosts,
     begun: Moment,
     sent: Moment,
     heard: Moment,
@@ -201,8 +88,7 @@ pub struct ClientSession {
     calls: BTreeMap<CallId, OpenCall>,
     /// The ends shown last.
     seen: VecDeque<Shown>,
-    asked: VecDeque<(Ref, Asked)>,
-    last_ref: u32,
+    requests: Requests,
     transmit: VecDeque<Bytes>,
     events: VecDeque<ClientEvent>,
 }
@@ -224,45 +110,19 @@ impl ClientSession {
             opening,
             has_asked: false,
             resumes: false,
-            haunted: now + HAUNTED,
-            ghosts: GHOSTS,
+            ghosts: Ghosts::at_start(now),
             begun: now,
             sent: now,
             heard: now,
             keepalive: KEEPALIVE.1,
             calls: BTreeMap::new(),
             seen: VecDeque::new(),
-            asked: VecDeque::new(),
-            last_ref: 0,
+            requests: Requests::default(),
             transmit: VecDeque::new(),
             events: VecDeque::new(),
         };
         session.connected(now);
         session
-    }
-
-    /// Takes in a line that an earlier process with the same ticket was asked to say, in nonce order, before
-    /// anything else happens; it goes with [`Opening::Resume`]. The line is said if it isn't recorded and the
-    /// call goes on.
-    ///
-    /// The nonce has to be the one that [`unsaid_lines`](Self::unsaid_lines) told last.
-    pub fn restore(&mut self, call: CallId, nonce: Nonce, text: Text) {
-        let open = self.calls.entry(call).or_insert_with(|| OpenCall::new(nonce));
-        open.outbox.restore(nonce, text);
-    }
-
-    /// Goes on over a new connection, begun at this moment.
-    ///
-    /// Only after [`ClientEvent::Offline`]; otherwise nothing happens.
-    pub fn connected(&mut self, begun: Moment) {
-        if self.phase != Phase::Offline {
-            return;
-        }
-        self.phase = Phase::Greeting;
-        (self.begun, self.sent, self.heard) = (begun, begun, begun);
-        let agent = self.agent.clone();
-        let hello = Hello { versions: version::SPOKEN, features: 0, agent };
-        self.push(Ref::NONE, hello.into());
     }
 
     /// Takes in a frame.
@@ -331,60 +191,6 @@ impl ClientSession {
         self.push(Ref::NONE, asks);
     }
 
-    /// Where this client is: what it has handed out it will show.
-    fn resume(&self) -> Resume {
-        let heard = self.calls.iter().map(|(call, open)| Shown { call: *call, seq: open.heard });
-        let shown = heard.filter(|shown| shown.seq > Seq(0)).chain(self.seen.iter().copied());
-        let shown = shown.take(limits::RESUMED_CALLS).collect();
-        Resume { ticket: self.ticket.clone(), side: self.side, shown }
-    }
-
-    /// The server lists this client's calls. What isn't listed is over.
-    fn resumed(&mut self, resumed: &Resumed) -> bool {
-        // It comes once, before anything could have been said.
-        let is_due = self.resumes || (self.calls.is_empty() && self.seen.is_empty());
-        if !is_due {
-            self.out_of_turn("resumed has no place here".into());
-            return false;
-        }
-        self.resumes = false;
-        for listed in &resumed.calls {
-            let call = listed.call;
-            if self.has_seen(call) {
-                self.push(Ref::NONE, EndSeen { call }.into());
-                continue;
-            }
-            if !self.open(call, listed.next_nonce) {
-                return false;
-            }
-            let Some(open) = self.calls.get_mut(&call) else { continue };
-            if listed.last < open.heard {
-                let known = open.heard;
-                self.out_of_turn(format!("it has lost entry {}, which was told", known.0));
-                return false;
-            }
-            open.outbox.resume(listed.next_nonce);
-        }
-        let is_listed = |call: &CallId| resumed.calls.iter().any(|listed| listed.call == *call);
-        let gone: Vec<CallId> =
-            self.calls.keys().filter(|call| !is_listed(call)).copied().collect();
-        for call in gone {
-            self.gone(call, Code::NO_SUCH_CALL);
-        }
-        true
-    }
-
-    /// The call isn't this client's any more, and its end will not come.
-    fn gone(&mut self, call: CallId, why: Code) {
-        self.give_up(call, Some(why));
-        let Some(open) = self.calls.remove(&call) else { return };
-        if let (None, HangingUp::Wanted(theirs) | HangingUp::Sent(theirs)) =
-            (open.end, open.hang_up)
-        {
-            self.fail(theirs, why, "the call is gone already");
-        }
-    }
-
     fn seated(&mut self, reference: Ref, message: Message) {
         match &message {
             Message::Resumed(resumed) if !self.resumed(resumed) => return,
@@ -411,16 +217,16 @@ impl ClientSession {
             }
             Message::Error(error) => {
                 let code = error.code;
-                match self.asked.iter().find(|(asked, _)| *asked == reference).map(|(_, it)| *it) {
+                match self.requests.find(reference) {
                     Some(Asked::Say(call, nonce)) => {
-                        self.answered(reference);
+                        self.requests.answered(reference);
                         return self.refused(call, nonce, code);
                     }
                     // Both sides hung up at once, or it was heard the first time: it has what it wanted.
                     Some(Asked::HangUp(call, _))
                         if code == Code::CALL_ENDED || !self.is_open(call) =>
                     {
-                        self.answered(reference);
+                        self.requests.answered(reference);
                         return;
                     }
                     Some(Asked::HangUp(call, _)) => {
@@ -451,21 +257,14 @@ impl ClientSession {
 
     /// Whether the entry is the next one of an open call; a repeated one is passed over.
     fn entry(&mut self, call: CallId, seq: Seq) -> bool {
-        let Some(open) = self.calls.get_mut(&call) else { return false };
-        if planted::has(Bug::ScreenIgnoresSeq) {
-            open.heard = open.heard.max(seq);
-            return true;
+        match self.calls.get_mut(&call).map(|open| open.hear(seq)) {
+            Some(Follows::Next) => true,
+            Some(Follows::Again) | None => false,
+            Some(Follows::Gap(last)) => {
+                self.lose(Lost::Gap(last));
+                false
+            }
         }
-        if seq <= open.heard {
-            return false;
-        }
-        if open.heard.next() != Some(seq) {
-            let last = open.heard;
-            self.lose(Lost::Gap(last));
-            return false;
-        }
-        open.heard = seq;
-        true
     }
 
     /// Whether the end of the call was shown.
@@ -478,9 +277,7 @@ impl ClientSession {
         if said.from != self.side {
             return Ref::NONE;
         }
-        self.asked.retain(
-            |(_, asked)| !matches!(asked, Asked::Say(call, nonce) if call == &said.call && nonce == &said.nonce),
-        );
+        self.requests.said(said.call, said.nonce);
         let open = self.calls.get_mut(&said.call);
         match open.and_then(|open| open.outbox.said(said.nonce)) {
             Some(line) if line.text == said.text => line.reference,
@@ -521,7 +318,7 @@ impl ClientSession {
     }
 
     fn told(&mut self, reference: Ref, message: Message) {
-        let reference = match self.answered(reference) {
+        let reference = match self.requests.answered(reference) {
             Some(Asked::Other(reference) | Asked::HangUp(_, reference)) => reference,
             Some(Asked::Say(..)) | None => Ref::NONE,
         };
@@ -530,14 +327,6 @@ impl ClientSession {
 
     fn is_open(&self, call: CallId) -> bool {
         self.calls.get(&call).is_some_and(|open| open.end.is_none())
-    }
-
-    fn answered(&mut self, reference: Ref) -> Option<Asked> {
-        if reference == Ref::NONE {
-            return None;
-        }
-        let at = self.asked.iter().position(|(asked, _)| *asked == reference)?;
-        self.asked.remove(at).map(|(_, asked)| asked)
     }
 
     /// Takes in bytes that are not a frame.
@@ -626,10 +415,7 @@ impl ClientSession {
     /// Whether there is nothing to be told to the server any more: no line, no hanging up.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        let idle = |open: &OpenCall| {
-            open.outbox.len() == 0 && (open.end.is_some() || open.hang_up == HangingUp::No)
-        };
-        self.calls.values().all(idle)
+        self.calls.values().all(OpenCall::is_idle)
     }
 
     /// The lines that are not known to be recorded, with their calls and nonces, in order. Resuming may change
@@ -725,14 +511,8 @@ impl ClientSession {
         if self.phase != Phase::Seated || self.resumes {
             return None;
         }
-        let (call, reference) = self.calls.iter_mut().find_map(|(call, open)| {
-            let HangingUp::Wanted(reference) = open.hang_up else { return None };
-            if open.end.is_some() || !open.outbox.all_sent() {
-                return None;
-            }
-            open.hang_up = HangingUp::Sent(reference);
-            Some((*call, reference))
-        })?;
+        let (call, reference) =
+            self.calls.iter_mut().find_map(|(call, open)| Some((*call, open.send_hang_up()?)))?;
         let reference = self.ask(Asked::HangUp(call, reference));
         Message::from(HangUp { call }).to_frame(reference).ok()
     }
@@ -743,81 +523,9 @@ impl ClientSession {
     }
 
     fn ask(&mut self, asked: Asked) -> Ref {
-        self.last_ref = self.last_ref.checked_add(1).unwrap_or(1);
-        if self.asked.len() >= REMEMBERED {
-            // Lines under way are never forgotten; their number is bounded by that of the calls.
-            let under_way = |call, nonce| {
-                self.calls.get(call).is_some_and(|open: &OpenCall| open.outbox.holds(nonce))
-            };
-            let forgotten = self.asked.iter().position(|(_, asked)| match asked {
-                Asked::Say(call, nonce) => !under_way(call, *nonce),
-                Asked::HangUp(..) | Asked::Other(_) => true,
-            });
-            forgotten.and_then(|at| self.asked.remove(at));
-        }
-        self.asked.push_back((Ref(self.last_ref), asked));
-        Ref(self.last_ref)
-    }
-
-    /// This connection is of no more use.
-    fn lose(&mut self, lost: Lost) {
-        if matches!(self.phase, Phase::Offline | Phase::Over) {
-            return;
-        }
-        let may_come_back = match &lost {
-            // That was no other process, but a connection which this one had given up.
-            Lost::Goodbye(goodbye) if goodbye.code == Code::SUPERSEDED => {
-                self.heard < self.haunted && self.ghosts > 0
-            }
-            // Below 100 what this client sent is what the server found fault with: it would again.
-            Lost::Goodbye(goodbye) => goodbye.resumable == Resumable::Yes && goodbye.code.0 >= 100,
-            // Somebody else may answer for a while, in a hotel's network for example.
-            Lost::NotHelpline(_) => self.opening.is_none(),
-            Lost::NoAnswer | Lost::Silent | Lost::Broken | Lost::Gap(_) => true,
-        };
-        if !may_come_back || !(self.has_asked || self.opening.is_none()) {
-            let calls: Vec<CallId> = self.calls.keys().copied().collect();
-            let why = match &lost {
-                Lost::Goodbye(goodbye) => Some(goodbye.code),
-                _ => None,
-            };
-            for call in calls {
-                self.give_up(call, why);
-            }
-            self.calls.clear();
-            return self.end(lost);
-        }
-        if self.phase == Phase::Asking {
-            self.haunted = self.begun + HAUNTED;
-            self.ghosts = self.ghosts.saturating_add(1);
-        }
-        if let Lost::Goodbye(goodbye) = &lost
-            && goodbye.code == Code::SUPERSEDED
-        {
-            self.ghosts = self.ghosts.saturating_sub(1);
-        }
-        self.phase = Phase::Offline;
-        self.transmit.clear();
-        for (_, asked) in mem::take(&mut self.asked) {
-            if let Asked::Other(theirs) = asked {
-                self.fail(theirs, Code::UNANSWERED, "the connection broke before the answer came");
-            }
-        }
-        for open in self.calls.values_mut() {
-            open.outbox.offline();
-            if let HangingUp::Sent(reference) = open.hang_up {
-                open.hang_up = HangingUp::Wanted(reference);
-            }
-        }
-        self.events.push_back(ClientEvent::Offline(lost));
-    }
-
-    /// Answers a request by itself, if that has a reference.
-    fn fail(&mut self, theirs: Ref, code: Code, detail: &str) {
-        if theirs != Ref::NONE {
-            let error = Error { code, detail: Detail::cut(detail) };
-            self.events.push_back(ClientEvent::Told(theirs, error.into()));
-        }
+        let calls = &self.calls;
+        self.requests
+            .ask(asked, |call, nonce| calls.get(&call).is_some_and(|open| open.outbox.holds(nonce)))
     }
 
     fn end(&mut self, lost: Lost) {
@@ -825,7 +533,7 @@ impl ClientSession {
             return;
         }
         self.phase = Phase::Over;
-        self.asked.clear();
+        self.requests = Requests::default();
         self.transmit.clear();
         self.events.push_back(ClientEvent::Over(lost));
     }
@@ -835,5 +543,13 @@ impl ClientSession {
         if let Ok(frame) = message.to_frame(reference) {
             self.transmit.push_back(frame);
         }
+    }
+}
+
+/// Answers a request by itself, if that has a reference.
+fn fail(events: &mut VecDeque<ClientEvent>, theirs: Ref, code: Code, detail: &str) {
+    if theirs != Ref::NONE {
+        let error = Error { code, detail: Detail::cut(detail) };
+        events.push_back(ClientEvent::Told(theirs, error.into()));
     }
 }
