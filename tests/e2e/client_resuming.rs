@@ -302,12 +302,16 @@ fn a_place_is_kept_when_sigterm_or_sighup_ends_the_program() {
     }
 }
 
+/// The desk of Wei, who answers by itself.
+fn desk(server: &Server, home: &Home) -> ClientSetup {
+    Client::desk(server.address()).name("Wei").args(["--auto"]).home(home).json()
+}
+
 #[test]
 fn a_desk_that_is_killed_and_started_again_has_its_call() {
     let server = Server::start();
     let home = Home::new();
-    let desk = || Client::desk(server.address()).name("Wei").args(["--auto"]).home(&home).json();
-    let mut wei = desk().start();
+    let mut wei = desk(&server, &home).start();
     wei.expect("welcome");
     let mut ada = Peer::caller(server.address(), "Ada");
     ada.expect_connected();
@@ -321,7 +325,7 @@ fn a_desk_that_is_killed_and_started_again_has_its_call() {
     ada.expect_away();
     ada.say("three");
     ada.expect_text("three");
-    let mut again = desk().start();
+    let mut again = desk(&server, &home).start();
     again.expect("link.resumed");
     ada.expect_back();
     assert_eq!(again.expect("connected").body["peer"], "Ada");
@@ -346,13 +350,12 @@ fn a_desk_that_is_killed_and_started_again_has_its_call() {
 fn a_desk_that_comes_back_too_late_signs_on_anew_and_names_what_was_not_said() {
     let mut server = Server::with().graces(600, 600, 1).start();
     let home = Home::new();
-    let desk = || Client::desk(server.address()).name("Wei").args(["--auto"]).home(&home).json();
-    let mut wei = desk().start();
+    let mut wei = desk(&server, &home).start();
     wei.expect("welcome");
     let mut ada = Peer::caller(server.address(), "Ada");
     ada.expect_connected();
     wei.expect("connected");
-    let again = desk();
+    let again = desk(&server, &home);
     server.signal(Signal::STOP);
     wei.type_line("maybe too late");
     wait_until("the line is written down", || {

@@ -37,7 +37,7 @@ pub use self::{
     means::{have, linux, small_disk, tool},
     peer::{Got, Peer},
     process::{Finished, Process},
-    proof::{Proof, percentile},
+    proof::{Proof, figures_of, percentile},
     screen::{Screen, ScreenSetup, keys},
     server::{Server, ServerSetup},
     talker::{Manner, Talkers},

@@ -85,13 +85,7 @@ impl Proof {
         let mut line = Map::from_iter([("proof".to_owned(), json!(self.name))]);
         line.extend(figures.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         line.insert("seconds".to_owned(), json!(self.begun.elapsed().as_secs()));
-        let line = Value::from(line);
-        println!("{line}");
-        if let Some(file) = env::var_os("HELPLINE_PROOFS") {
-            let mut file = OpenOptions::new().create(true).append(true).open(file).unwrap();
-            // In one write: proofs run beside each other.
-            file.write_all(format!("{line}\n").as_bytes()).unwrap();
-        }
+        figures_of(&line.into());
     }
 }
 
@@ -100,6 +94,19 @@ impl Drop for Proof {
         if thread::panicking() {
             eprintln!("{} does not hold; again: {}", self.name, self.again());
         }
+    }
+}
+
+/// Prints the figures of a proof, and appends them to the file that `HELPLINE_PROOFS` names, if it does.
+///
+/// # Panics
+/// That file can't be written.
+pub fn figures_of(run: &Value) {
+    println!("{run}");
+    if let Some(file) = env::var_os("HELPLINE_PROOFS") {
+        let mut file = OpenOptions::new().create(true).append(true).open(file).unwrap();
+        // In one write: proofs run beside each other.
+        file.write_all(format!("{run}\n").as_bytes()).unwrap();
     }
 }
 

@@ -50,7 +50,6 @@ mod net;
 mod params;
 mod people;
 mod planted;
-mod proofs;
 mod run;
 mod server;
 mod witness;
@@ -100,7 +99,7 @@ fn every_promise_is_kept_whatever_happens() {
         found.seeds, found.events
     );
     println!("{}", found.coverage.table());
-    proofs::figure(&json!({
+    helpline_tests::figures_of(&json!({
         "proof": "simulator",
         "first": first,
         "seeds": found.seeds,

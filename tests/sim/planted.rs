@@ -15,7 +15,6 @@ use serde_json::json;
 
 use crate::{
     params::Params,
-    proofs,
     run::{Manner, run},
 };
 
@@ -62,7 +61,7 @@ fn every_planted_bug_is_found() {
         match result {
             Some((seeds, violation)) => {
                 println!("{:<28}{seeds:>6}  {violation}", format!("{bug:?}"));
-                proofs::figure(&json!({
+                helpline_tests::figures_of(&json!({
                     "proof": "planted",
                     "bug": format!("{bug:?}"),
                     "seeds": seeds,

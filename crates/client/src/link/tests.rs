@@ -35,11 +35,11 @@ struct Server {
 }
 
 impl Server {
-    /// The next request; `None` at the end of the connection.
+    /// The next request; `None` when the connection ends or breaks.
     async fn next(&mut self) -> Option<ServerEvent> {
         loop {
             while let Some(frame) = self.session.poll_transmit() {
-                self.stream.write_all(&frame).await.unwrap();
+                self.stream.write_all(&frame).await.ok()?;
             }
             if let Some(event) = self.session.poll_event() {
                 return Some(event);
@@ -48,7 +48,7 @@ impl Server {
                 self.session.handle(frame, Moment(0));
                 let size = frame.size();
                 self.received.advance(size);
-            } else if self.stream.read_buf(&mut self.received).await.unwrap() == 0 {
+            } else if self.stream.read_buf(&mut self.received).await.unwrap_or(0) == 0 {
                 return None;
             }
         }
@@ -278,7 +278,7 @@ fn locked<T>(shared: &Shared<T>) -> std::sync::MutexGuard<'_, T> {
 async fn serve(stream: DuplexStream, desk: Shared<Desk>) {
     let session = ServerSession::new(Settings { says_a_second: None }, Moment(0));
     let mut server = Server { stream, session, received: BytesMut::new() };
-    while let Some(event) = server.try_next().await {
+    while let Some(event) = server.next().await {
         let messages = answer(event, &desk);
         for message in messages {
             server.session.tell(message.to_frame(Ref::NONE).unwrap());
@@ -331,27 +331,6 @@ fn answer(event: ServerEvent, desk: &Shared<Desk>) -> Vec<Message> {
 fn goodbye(code: Code, retry_after_s: Option<u32>) -> Message {
     let resumable = if code == Code::NO_SUCH_TICKET { Resumable::No } else { Resumable::Yes };
     Goodbye { code, detail: Detail::cut(""), retry_after_s, resumable }.into()
-}
-
-impl Server {
-    /// The next request, as long as the connection holds.
-    async fn try_next(&mut self) -> Option<ServerEvent> {
-        loop {
-            while let Some(frame) = self.session.poll_transmit() {
-                self.stream.write_all(&frame).await.ok()?;
-            }
-            if let Some(event) = self.session.poll_event() {
-                return Some(event);
-            }
-            if let Some(frame) = frame::split(&self.received, limits::FRAME).unwrap() {
-                self.session.handle(frame, Moment(0));
-                let size = frame.size();
-                self.received.advance(size);
-            } else if self.stream.read_buf(&mut self.received).await.unwrap_or(0) == 0 {
-                return None;
-            }
-        }
-    }
 }
 
 /// A stream that breaks after so many bytes, whichever way they go.
