@@ -156,7 +156,7 @@ fn a_call_whose_operator_does_not_come_back_waits_again_before_others() {
 
 #[test]
 fn the_time_the_server_was_gone_costs_nobody_the_place() {
-    let mut server = Server::with().graces(3, 3, 3).start();
+    let mut server = Server::with().graces(10, 10, 10).start();
     let mut ada = Peer::caller(server.address(), "Ada");
     ada.expect_place();
     let (mut caller, mut operator) = {
@@ -171,10 +171,10 @@ fn the_time_the_server_was_gone_costs_nobody_the_place() {
     for peer in [&mut caller, &mut operator, &mut bea] {
         peer.vanish();
     }
-    // Away for two thirds of the grace before the fall, and again behind it.
-    thread::sleep(Duration::from_secs(2));
+    // Away for more than half of the grace before the fall, and again behind it.
+    thread::sleep(Duration::from_secs(6));
     restarted(&mut server, Fall::Killed);
-    thread::sleep(Duration::from_secs(2));
+    thread::sleep(Duration::from_secs(6));
     for peer in [&mut caller, &mut operator, &mut bea] {
         peer.come_back();
     }
