@@ -302,6 +302,14 @@ fn a_place_is_kept_when_sigterm_or_sighup_ends_the_program() {
     }
 }
 
+/// Waits until a line stands in the only file there is.
+fn is_written_down(home: &Home, line: &str) {
+    wait_until("the line is written down", || {
+        let [file] = &kept(home)[..] else { return None };
+        std::fs::read_to_string(file).unwrap().contains(line).then_some(())
+    });
+}
+
 /// The desk of Wei, who answers by itself.
 fn desk(server: &Server, home: &Home) -> ClientSetup {
     Client::desk(server.address()).name("Wei").args(["--auto"]).home(home).json()
@@ -358,10 +366,7 @@ fn a_desk_that_comes_back_too_late_signs_on_anew_and_names_what_was_not_said() {
     let again = desk(&server, &home);
     server.signal(Signal::STOP);
     wei.type_line("maybe too late");
-    wait_until("the line is written down", || {
-        let [file] = &kept(&home)[..] else { return None };
-        std::fs::read_to_string(file).unwrap().contains("maybe too late").then_some(())
-    });
+    is_written_down(&home, "maybe too late");
     wei.kill();
     server.crash();
     server = server.again().start();
@@ -400,6 +405,7 @@ fn n25_an_interrupt_while_reconnecting_hangs_up_later_and_a_second_one_leaves_at
     server.crash();
     ada.wait_for_stderr("reconnecting");
     ada.type_line("behind");
+    is_written_down(&home, "behind");
     ada.signal(Signal::INT);
     ada.wait_for_stderr("-- it hangs up as soon as there is a connection");
     ada.signal(Signal::INT);
