@@ -6,9 +6,11 @@ use clap::{Args, Parser, Subcommand};
 use helpline_cli_common::log::Verbosity;
 use helpline_proto::{
     limits,
-    text::{LineName, Name, Text},
+    text::{Detail, LineName, Name, Text},
+    time::UnixMillis,
 };
-use helpline_server::listen::Address;
+use helpline_server::{listen::Address, network::Network};
+use time::{Date, macros::format_description};
 
 /// The program's version, and the wire's.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (wire 1)");
@@ -40,6 +42,17 @@ pub(crate) enum Command {
     /// Look at the calls that are kept, whether the server runs or not
     #[command(subcommand)]
     Calls(Calls),
+    /// Say who may answer, whether the server runs or not
+    #[command(subcommand)]
+    Operator(Operator),
+    /// Say who is kept out, whether the server runs or not
+    #[command(subcommand)]
+    Ban(Ban),
+    /// Invite callers to a line that was started with --invite-only
+    #[command(subcommand)]
+    Invite(Invite),
+    /// Show who signed on, looked at calls, banned and invited
+    Audit(Reading),
 }
 
 #[derive(Debug, Args)]
@@ -91,6 +104,18 @@ pub(crate) struct Run {
     #[arg(long, value_name = "SECONDS", default_value_t = in_seconds(limits::OPERATOR_GRACE))]
     pub(crate) operator_grace: u32,
 
+    /// Let in only callers with an invitation; see helpline-server invite
+    #[arg(long)]
+    pub(crate) invite_only: bool,
+
+    /// Write down no address, and keep calls for a day (unless --keep says otherwise)
+    #[arg(long)]
+    pub(crate) private: bool,
+
+    /// Delete calls so many days after they have ended [default: never; 1 with --private]
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    pub(crate) keep: Option<NonZeroU32>,
+
     /// How long calls may go on once the line is told to stop
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) drain: u32,
@@ -121,6 +146,113 @@ pub(crate) enum Calls {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Operator {
+    /// Make an account; its token is printed, now and never again
+    Add {
+        /// The name that callers read
+        #[arg(value_parser = name)]
+        name: Name,
+
+        /// May also end and ban any call of the line
+        #[arg(long)]
+        supervisor: bool,
+
+        #[command(flatten)]
+        data: Data,
+    },
+    /// List the accounts
+    List(Reading),
+    /// Let an account sign on no more; whoever is signed on with it is sent away
+    Disable {
+        /// Which account
+        #[arg(value_parser = name)]
+        name: Name,
+
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Remove an account; whoever is signed on with it is sent away
+    Remove {
+        /// Which account
+        #[arg(value_parser = name)]
+        name: Name,
+
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Give an account another token, and let it sign on again if it was disabled
+    Rotate {
+        /// Which account
+        #[arg(value_parser = name)]
+        name: Name,
+
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ban {
+    /// Keep an address or a network out; calls from there end
+    Add {
+        /// An address, or a network such as 192.0.2.0/24
+        network: Network,
+
+        /// For how long, such as 30m, 12h or 7d
+        #[arg(long = "for", value_name = "DURATION", default_value = "1d", value_parser = duration)]
+        lasting: Duration,
+
+        /// Why, for those who run the line
+        #[arg(long, value_name = "TEXT", default_value = "", value_parser = detail)]
+        reason: Detail,
+
+        #[command(flatten)]
+        data: Data,
+    },
+    /// List who is kept out
+    List(Reading),
+    /// Keep an address or a network out no longer
+    Lift {
+        /// As it stands in the list
+        network: Network,
+
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Invite {
+    /// Make an invitation for one call; it is printed, now and never again
+    Add {
+        /// It holds for any number of calls, until it ends
+        #[arg(long, requires = "end")]
+        many: bool,
+
+        /// For how long it holds, such as 12h or 7d
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration, group = "end")]
+        lasting: Option<Duration>,
+
+        /// The last day on which it holds, in UTC: YYYY-MM-DD
+        #[arg(long, value_name = "DATE", value_parser = end_of_day, group = "end")]
+        until: Option<UnixMillis>,
+
+        #[command(flatten)]
+        data: Data,
+    },
+    /// List the invitations that hold
+    List(Reading),
+    /// Take an invitation back
+    Remove {
+        /// Its number in the list
+        number: i64,
+
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Reading {
     #[command(flatten)]
@@ -137,6 +269,28 @@ fn in_seconds(duration: Duration) -> u32 {
 
 fn places(given: &str) -> Result<NonZeroU32, String> {
     given.parse().map_err(|_| "a number from 1 on is needed".to_owned())
+}
+
+fn days(given: &str) -> Result<NonZeroU32, String> {
+    given.parse().map_err(|_| "a number of days from 1 on is needed".to_owned())
+}
+
+fn duration(given: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(given);
+    let duration = duration.ok().filter(|duration| duration.as_secs() > 0);
+    duration.ok_or_else(|| "a duration such as 30m, 12h or 7d is needed".to_owned())
+}
+
+fn end_of_day(given: &str) -> Result<UnixMillis, String> {
+    let wrong = || "a day such as 2026-12-31 is needed".to_owned();
+    let day =
+        Date::parse(given, format_description!("[year]-[month]-[day]")).map_err(|_| wrong())?;
+    let next = day.next_day().ok_or_else(wrong)?.midnight().assume_utc();
+    next.unix_timestamp().checked_mul(1000).map(UnixMillis).ok_or_else(wrong)
+}
+
+fn detail(given: &str) -> Result<Detail, String> {
+    Detail::new(given).map_err(|error| error.to_string())
 }
 
 fn line_name(given: &str) -> Result<LineName, String> {

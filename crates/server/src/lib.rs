@@ -10,6 +10,8 @@
 //!
 //! The library exists for the binary and its tests.
 
+pub mod access;
+pub mod calendar;
 pub mod clock;
 pub mod conn;
 pub mod core;

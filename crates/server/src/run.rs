@@ -1,6 +1,6 @@
 //! `helpline-server run`: a line from its first answer to its last goodbye.
 
-use std::{path::Path, thread, time::Duration};
+use std::{num::NonZeroU32, path::Path, thread, time::Duration};
 
 use helpline_cli_common::{
     exit::{Exit, Failure},
@@ -9,6 +9,7 @@ use helpline_cli_common::{
 };
 use helpline_proto::{limits, text::Name};
 use helpline_server::{
+    core::Policy,
     data,
     server::{Kept, RunError, Server, Settings, StartError},
 };
@@ -103,6 +104,13 @@ async fn serve(
             call_grace: seconds(run.call_grace),
             operator_grace: seconds(run.operator_grace),
         },
+        policy: Policy {
+            invite_only: run.invite_only,
+            private: run.private,
+            keep: run.keep.map(NonZeroU32::get).or(run.private.then_some(1)).map(days),
+            callers_per_address: None,
+            limit_loopback: false,
+        },
         greeting: run.greeting,
         says_a_second: Some(run.says).filter(|says| *says > 0),
     })
@@ -137,6 +145,10 @@ async fn serve(
     server.farewell(FAREWELL.min(limits::LINGER)).await;
     console.close().await;
     ended.map_err(run_failure)
+}
+
+fn days(days: u32) -> Duration {
+    Duration::from_secs(u64::from(days) * 24 * 60 * 60)
 }
 
 fn seconds(seconds: u32) -> Duration {

@@ -3,7 +3,6 @@
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use helpline_proto::{
-    ids::CallId,
     limits,
     session::Settings as SessionSettings,
     text::{LineName, Text},
@@ -19,10 +18,11 @@ use crate::{
     clock::Clock,
     conn::Means,
     core::{
-        Core, Inbox,
+        Core, Host, Inbox, Policy,
         thread::{self, INBOX, Outcome},
     },
     data::{self, DataError, Lock},
+    gate::Gate,
     listen::{self, Address, Attached, Ids, ListenError},
     store::{DATABASE, SqliteStore, StoreError},
     tell::About,
@@ -44,6 +44,8 @@ pub struct Settings {
     pub rules: Rules,
     /// What callers and operators read first.
     pub greeting: Option<Text>,
+    /// Who is let in.
+    pub policy: Policy,
     /// Says a second a connection may keep up; `None` for any number.
     pub says_a_second: Option<u32>,
 }
@@ -114,7 +116,9 @@ impl Server {
             listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
 
         let about = About { line: settings.line, greeting: settings.greeting };
-        let core = Core::open(settings.rules, about, store, Box::new(random_call), now)?;
+        let gate = Arc::<Gate>::default();
+        let host = Host { rules: settings.rules, about, policy: settings.policy, gate };
+        let core = Core::open(host, store, Box::new(random), now)?;
         let line = core.switchboard();
         let kept = Kept { waiting: line.waiting(), talking: line.talking() };
         let (inbox, came) = mpsc::channel(INBOX);
@@ -187,11 +191,11 @@ impl Server {
     }
 }
 
-fn random_call() -> CallId {
+fn random() -> [u8; 16] {
     let mut bytes = [0; 16];
     // Without randomness from the system nothing here could be trusted any more.
     if let Err(error) = getrandom::fill(&mut bytes) {
         panic!("the system has no randomness: {error}");
     }
-    CallId(bytes)
+    bytes
 }
