@@ -13,8 +13,7 @@ use helpline_proto::{
 use tokio::{net::TcpStream, signal::unix::Signal};
 
 use crate::{
-    Event,
-    address::Address,
+    Address, Event,
     dial::{DialError, dial},
     json,
     kept::{Begun, Directory, Kept},

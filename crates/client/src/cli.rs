@@ -17,7 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
 use crate::{
-    address::Address,
+    Address,
     begin::{Beginner, End},
     link::Link,
     ui::{

@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::address::Address;
+use crate::Address;
 
 /// For the whole of it, the look-up of the name included.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -85,6 +85,7 @@ async fn connect(address: &Address) -> Result<TcpStream, DialError> {
 
 #[cfg(test)]
 mod tests {
+    use helpline_proto::address::Fingerprint;
     use tokio::net::TcpListener;
 
     use super::*;
@@ -112,7 +113,7 @@ mod tests {
     #[tokio::test]
     async fn a_fingerprint_is_refused_not_ignored() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = Address { fingerprint: Some("sha256:00".to_owned()), ..at(&listener) };
+        let address = Address { fingerprint: Some(Fingerprint([0; 32])), ..at(&listener) };
         assert!(matches!(dial(&address).await, Err(DialError::NoTls)));
     }
 }

@@ -38,15 +38,16 @@
 #![warn(missing_docs)]
 
 pub use helpline_proto as proto;
-pub use helpline_proto::session::{ClientEvent as Event, Lost, NotOpen, Opening};
+pub use helpline_proto::{
+    address::{Address, AddressError, PORT},
+    session::{ClientEvent as Event, Lost, NotOpen, Opening},
+};
 
 pub use self::{
-    address::{Address, AddressError, PORT},
     dial::{DialError, PATIENCE, dial},
     link::{Link, NoStream, ticket},
 };
 
-mod address;
 mod begin;
 pub mod cli;
 pub mod console;

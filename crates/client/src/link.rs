@@ -25,8 +25,7 @@ use tokio::{
 };
 
 use crate::{
-    Event,
-    address::Address,
+    Address, Event,
     dial::{DialError, dial},
     kept::Kept,
 };

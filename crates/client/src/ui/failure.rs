@@ -9,7 +9,7 @@ use helpline_proto::{
     version,
 };
 
-use crate::{address::Address, dial::DialError};
+use crate::{Address, dial::DialError};
 
 use super::words;
 
