@@ -18,7 +18,7 @@ use helpline_proto::{
     time::Moment,
 };
 use helpline_server::{
-    core::{ConnectionId, Inbox},
+    core::{ConnectionId, Inbox, Origin},
     outbox::{Outbox, OutboxSender, outbox},
 };
 use helpline_tests::dice::Dice;
@@ -272,7 +272,7 @@ impl Conn {
         }
         let first = if self.arrival.is_some() { self.asked.pop() } else { None };
         let item = if let Some((event, outbox)) = first.zip(self.arrival.take()) {
-            Inbox::Arrived(self.id, outbox, event)
+            Inbox::Arrived(self.id, Origin::Console, outbox, event)
         } else if !self.asked.is_empty() {
             Inbox::Asked(self.id, std::mem::take(&mut self.asked))
         } else if std::mem::take(&mut self.core_waits) {

@@ -33,7 +33,7 @@ impl World {
         let watches = some_arrive || !server.superseded.is_empty();
         for item in items {
             match item {
-                Inbox::Arrived(ConnectionId(id), _, event) => {
+                Inbox::Arrived(ConnectionId(id), _, _, event) => {
                     let Some(ticket) = ticket(event) else { continue };
                     server.tickets.insert(*id, ticket);
                     let older =
@@ -185,7 +185,7 @@ impl World {
 /// What came to the core, in a word.
 pub(crate) fn name(item: &Inbox) -> String {
     match item {
-        Inbox::Arrived(id, _, event) => {
+        Inbox::Arrived(id, _, _, event) => {
             let what = match event {
                 ServerEvent::Join(..) => "join",
                 ServerEvent::SignOn(..) => "sign_on",

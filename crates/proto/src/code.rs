@@ -119,6 +119,20 @@ open_set! {
     PUT_BACK = 212, "put_back";
     /// The connection broke before an answer came; nobody knows what became of the request.
     UNANSWERED = 213, "unanswered";
+    /// The server takes this only over TLS.
+    NOT_ENCRYPTED = 214, "not_encrypted";
+    /// No account has this name and token.
+    NOT_RECOGNISED = 215, "not_recognised";
+    /// The account was disabled or removed, or has another token.
+    DISABLED = 216, "disabled";
+    /// The line asks for an invitation, and this is none that holds.
+    INVITATION = 217, "invitation";
+    /// Nothing is taken from this address at the moment.
+    BANNED = 218, "banned";
+    /// There is too much from this address already.
+    TOO_MANY = 219, "too_many";
+    /// The caller has no address that can be banned.
+    NO_ADDRESS = 220, "no_address";
     /// Nothing is wrong: this peer's part is over.
     DONE = 300, "done";
     /// The server stops.
@@ -145,6 +159,10 @@ open_set! {
     FULL = 5, "full";
     /// The caller was away for longer than the call is kept.
     TIMED_OUT = 7, "timed_out";
+    /// The caller was banned.
+    BANNED = 8, "banned";
+    /// Too many callers of the same address wait already.
+    TOO_MANY = 9, "too_many";
 }
 
 #[cfg(test)]

@@ -106,6 +106,17 @@ pub enum Answering {
     ByItself,
 }
 
+/// How often an invitation holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[serde(rename_all = "snake_case")]
+pub enum Uses {
+    /// For one call.
+    Once,
+    /// For any number of calls.
+    Many,
+}
+
 /// Whether a client that was sent away may come back with its ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]

@@ -100,6 +100,9 @@ pub const LET_GO: Duration = Duration::from_secs(20);
 /// The same for an operator who answers by itself, and asks for nobody.
 pub const LET_GO_BY_ITSELF: Duration = Duration::from_secs(60);
 
+/// How long a caller's address may be banned from a desk: thirty days, as addresses change hands.
+pub const BAN_LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// Calls a client may list when it resumes: an operator's, with room to spare.
 pub const RESUMED_CALLS: usize = 32;
 

@@ -20,7 +20,8 @@ pub use self::{
     caller::{Admitted, Busy, Closed, Join, Place, WaitSeconds},
     handshake::{Error, Goodbye, Hello, Limits, Ping, Pong, Welcome},
     operator::{
-        Answer, Board, Next, Offer, Pause, PutBack, Ready, SignOff, SignOn, Talk, Waiter, Withdrawn,
+        Answer, Ban, Banned, Board, Invite, Invited, Next, Offer, Pause, PutBack, Ready, SignOff,
+        SignOn, Talk, Waiter, Withdrawn,
     },
 };
 
@@ -220,6 +221,10 @@ messages! {
     68 Pause "pause" FromOperator;
     /// The operator leaves; a call in progress is put back.
     69 SignOff "sign_off" FromOperator;
+    /// The operator bans a caller's address.
+    70 Ban "ban" FromOperator;
+    /// The operator wants an invitation.
+    71 Invite "invite" FromOperator;
     /// The caller or operator has been let in.
     128 Admitted "admitted" ToCaller;
     /// The caller's place in the queue.
@@ -254,6 +259,10 @@ messages! {
     162 Board "board" ToOperator;
     /// The operator's call waits again.
     163 PutBack "put_back" ToOperator;
+    /// A caller's address is banned.
+    164 Banned "banned" ToOperator;
+    /// An invitation, to be given away.
+    165 Invited "invited" ToOperator;
 }
 
 impl Message {

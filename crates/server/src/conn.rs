@@ -26,7 +26,7 @@ use tokio_util::sync::PollSender;
 
 use crate::{
     clock::Clock,
-    core::{ConnectionId, Inbox},
+    core::{ConnectionId, Inbox, Origin},
     outbox::{Outbox, OutboxSender, outbox},
 };
 
@@ -59,7 +59,12 @@ pub struct Means {
 ///
 /// # Errors
 /// The connection failed.
-pub async fn run<S>(stream: S, id: ConnectionId, means: Arc<Means>) -> io::Result<()>
+pub async fn run<S>(
+    stream: S,
+    origin: Origin,
+    id: ConnectionId,
+    means: Arc<Means>,
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -67,6 +72,7 @@ where
     let (sender, outbox) = outbox();
     let mut connection = Connection {
         stream,
+        origin,
         id,
         session: ServerSession::new(means.settings, now),
         inbox: PollSender::new(means.inbox.clone()),
@@ -99,6 +105,7 @@ enum Ended {
 
 struct Connection<S> {
     stream: S,
+    origin: Origin,
     id: ConnectionId,
     session: ServerSession,
     clock: Clock,
@@ -213,7 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && let Some(event) = self.asked.pop()
             && let Some(outbox) = self.arrival.take()
         {
-            Inbox::Arrived(self.id, outbox, event)
+            Inbox::Arrived(self.id, self.origin, outbox, event)
         } else if !self.asked.is_empty() {
             Inbox::Asked(self.id, std::mem::take(&mut self.asked))
         } else if std::mem::take(&mut self.core_waits) {

@@ -2,6 +2,8 @@
 //!
 //! Plain code in two halves around the commit, so that a test can stand between them.
 
+use std::net::IpAddr;
+
 use helpline_proto::{
     code::Code,
     ids::{CallId, Side, Ticket},
@@ -32,11 +34,20 @@ pub mod thread;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId(pub u64);
 
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This very process: whoever started the server.
+    Console,
+    /// An address.
+    Address(IpAddr),
+}
+
 /// What comes to the core.
 #[derive(Debug)]
 pub enum Inbox {
     /// A connection's first request: to join, to sign on or to resume.
-    Arrived(ConnectionId, OutboxSender, ServerEvent),
+    Arrived(ConnectionId, Origin, OutboxSender, ServerEvent),
     /// What a connection asks for, as one read brought it.
     Asked(ConnectionId, Vec<ServerEvent>),
     /// An outbox that the core waits for is empty.
@@ -224,7 +235,9 @@ impl<S: Store> Core<S> {
 
     fn take(&mut self, now: Now, item: Inbox, turn: &mut Turn, effects: &mut Vec<Effect>) {
         match item {
-            Inbox::Arrived(id, outbox, event) => self.arrive(now, id, outbox, event, turn, effects),
+            Inbox::Arrived(id, _, outbox, event) => {
+                self.arrive(now, id, outbox, event, turn, effects)
+            }
             Inbox::Asked(id, events) => {
                 for event in events {
                     // A connection that was let go of, or superseded, asks for nothing any more.
@@ -534,7 +547,11 @@ fn request(event: ServerEvent) -> Option<(Ref, Request)> {
         ServerEvent::Ready(reference) => (reference, Request::Ready),
         ServerEvent::Pause(reference) => (reference, Request::Pause),
         ServerEvent::SignOff(reference) => (reference, Request::SignOff),
-        ServerEvent::Join(..) | ServerEvent::SignOn(..) | ServerEvent::Resume(..) => return None,
+        ServerEvent::Join(..)
+        | ServerEvent::SignOn(..)
+        | ServerEvent::Resume(..)
+        | ServerEvent::Ban(..)
+        | ServerEvent::Invite(..) => return None,
     })
 }
 

@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     conn::{self, Means},
-    core::{ConnectionId, Inbox},
+    core::{ConnectionId, Inbox, Origin},
 };
 
 /// The port of a line, unless said otherwise.
@@ -159,18 +159,18 @@ pub trait Source {
     /// What a connection is.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next one. Cancel-safe.
-    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    /// The next one, and where it comes from. Cancel-safe.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, Origin)>> + Send;
 }
 
 impl Source for TcpListener {
     type Stream = TcpStream;
 
-    async fn accept(&mut self) -> io::Result<TcpStream> {
-        let (stream, _) = TcpListener::accept(self).await?;
+    async fn accept(&mut self) -> io::Result<(TcpStream, Origin)> {
+        let (stream, peer) = TcpListener::accept(self).await?;
         // It fails for a peer that has gone again, which its own task will notice.
         let _only_slower = stream.set_nodelay(true);
-        Ok(stream)
+        Ok((stream, Origin::Address(peer.ip().to_canonical())))
     }
 }
 
@@ -180,9 +180,9 @@ pub(crate) struct Attached<S>(pub(crate) mpsc::Receiver<S>);
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Source for Attached<S> {
     type Stream = S;
 
-    async fn accept(&mut self) -> io::Result<S> {
+    async fn accept(&mut self) -> io::Result<(S, Origin)> {
         match self.0.recv().await {
-            Some(stream) => Ok(stream),
+            Some(stream) => Ok((stream, Origin::Console)),
             None => std::future::pending().await,
         }
     }
@@ -221,9 +221,9 @@ pub async fn serve(
             }
             _ = stop.changed() => break,
             accepted = source.accept() => match accepted {
-                Ok(stream) => {
+                Ok((stream, origin)) => {
                     let id = ids.next();
-                    let task = connections.spawn(conn::run(stream, id, Arc::clone(&means)));
+                    let task = connections.spawn(conn::run(stream, origin, id, Arc::clone(&means)));
                     who.insert(task.id(), id);
                 }
                 Err(error) => {

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{Answering, CallId, Ticket},
-    text::{Name, Secret},
+    ids::{Answering, CallId, Ticket, Uses},
+    text::{Detail, Name, Secret},
     time::UnixMillis,
 };
 
@@ -60,6 +60,32 @@ pub struct Pause {}
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[serde(deny_unknown_fields)]
 pub struct SignOff {}
+
+/// The operator bans the address of a caller: of the own call, or as a supervisor of any. The call
+/// ends with it. The answer is [`Banned`] or an error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[serde(deny_unknown_fields)]
+pub struct Ban {
+    /// The caller's call.
+    pub call: CallId,
+    /// For how many seconds, 1 to [`BAN_LONGEST`](crate::limits::BAN_LONGEST); what is outside counts as the nearest.
+    pub for_s: u32,
+    /// Why, for those who run the server.
+    pub reason: Detail,
+}
+
+/// The operator wants an invitation to give away. The answer is [`Invited`] or an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[serde(deny_unknown_fields)]
+pub struct Invite {
+    /// How often it is to hold.
+    pub uses: Uses,
+    /// Until when; none for ever. One for [`Many`](Uses::Many) calls has to end.
+    #[serde(deserialize_with = "required")]
+    pub until: Option<UnixMillis>,
+}
 
 /// Somebody waits for an answer. The first operator to answer wins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,4 +162,27 @@ pub struct Talk {
 pub struct PutBack {
     /// The call.
     pub call: CallId,
+}
+
+/// The address of a caller is banned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[serde(deny_unknown_fields)]
+pub struct Banned {
+    /// The caller's call.
+    pub call: CallId,
+    /// Until when.
+    pub until: UnixMillis,
+}
+
+/// An invitation, to be given to whoever is to call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[serde(deny_unknown_fields)]
+pub struct Invited {
+    /// What the caller shows. The server keeps only its hash.
+    pub code: Secret,
+    /// Until when it holds; none for ever.
+    #[serde(deserialize_with = "required")]
+    pub until: Option<UnixMillis>,
 }

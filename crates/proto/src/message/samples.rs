@@ -2,14 +2,14 @@
 //! held against a second implementation.
 
 use super::{
-    Admitted, Answer, Away, Back, Board, Busy, Closed, Connected, EndSeen, Ended, Error, Goodbye,
-    HangUp, Hello, IsTyping, Join, Joined, Left, Limits, Listed, Next, Offer, Pause, Ping, Place,
-    Pong, PutBack, Ready, Resume, Resumed, Said, Say, Shown, SignOff, SignOn, Talk, Typing,
-    WaitSeconds, Waiter, Welcome, Withdrawn,
+    Admitted, Answer, Away, Back, Ban, Banned, Board, Busy, Closed, Connected, EndSeen, Ended,
+    Error, Goodbye, HangUp, Hello, Invite, Invited, IsTyping, Join, Joined, Left, Limits, Listed,
+    Next, Offer, Pause, Ping, Place, Pong, PutBack, Ready, Resume, Resumed, Said, Say, Shown,
+    SignOff, SignOn, Talk, Typing, WaitSeconds, Waiter, Welcome, Withdrawn,
 };
 use crate::{
     code::{Code, Why},
-    ids::{Answering, By, CallId, Nonce, Resumable, Seq, Side, Ticket},
+    ids::{Answering, By, CallId, Nonce, Resumable, Seq, Side, Ticket, Uses},
     limits,
     text::{Agent, Detail, LineName, Name, Secret, Text},
     time::UnixMillis,
@@ -441,5 +441,36 @@ impl Samples for Back {
 impl Samples for PutBack {
     fn samples() -> Vec<Self> {
         vec![Self { call: CALL }]
+    }
+}
+
+impl Samples for Ban {
+    fn samples() -> Vec<Self> {
+        vec![
+            Self { call: CALL, for_s: 86_400, reason: Detail::cut("threats") },
+            Self { call: OTHER_CALL, for_s: u32::MAX, reason: Detail::cut("") },
+        ]
+    }
+}
+
+impl Samples for Invite {
+    fn samples() -> Vec<Self> {
+        vec![Self { uses: Uses::Once, until: None }, Self { uses: Uses::Many, until: Some(AT) }]
+    }
+}
+
+impl Samples for Banned {
+    fn samples() -> Vec<Self> {
+        vec![Self { call: CALL, until: AT }]
+    }
+}
+
+impl Samples for Invited {
+    fn samples() -> Vec<Self> {
+        let code = |code: &str| Secret::new(code).unwrap();
+        vec![
+            Self { code: code("k7m2-9qfd-x4hn-3tbw"), until: None },
+            Self { code: code("~"), until: Some(AT) },
+        ]
     }
 }

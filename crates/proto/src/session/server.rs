@@ -19,8 +19,8 @@ use crate::{
     ids::{Resumable, Side},
     limits,
     message::{
-        Admitted, Answer, Busy, Closed, Direction, EndSeen, Error, Goodbye, HangUp, Hello, Join,
-        Limits, Message, Pong, Ref, Resume, Say, SignOn, Typing, Welcome,
+        Admitted, Answer, Ban, Busy, Closed, Direction, EndSeen, Error, Goodbye, HangUp, Hello,
+        Invite, Join, Limits, Message, Pong, Ref, Resume, Say, SignOn, Typing, Welcome,
     },
     text::Detail,
     time::Moment,
@@ -79,6 +79,10 @@ pub enum ServerEvent {
     Pause(Ref),
     /// An operator leaves.
     SignOff(Ref),
+    /// An operator bans a caller's address.
+    Ban(Ref, Ban),
+    /// An operator wants an invitation.
+    Invite(Ref, Invite),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,6 +241,8 @@ impl ServerSession {
             (Role::Operator, Message::Ready(_)) => ServerEvent::Ready(reference),
             (Role::Operator, Message::Pause(_)) => ServerEvent::Pause(reference),
             (Role::Operator, Message::SignOff(_)) => ServerEvent::SignOff(reference),
+            (Role::Operator, Message::Ban(ban)) => ServerEvent::Ban(reference, ban),
+            (Role::Operator, Message::Invite(invite)) => ServerEvent::Invite(reference, invite),
             (Role::Caller, message) if message.kind().direction == Direction::FromOperator => {
                 let detail = format!("{} is for operators", message.kind().name);
                 return self.refuse(reference, Code::NOT_ALLOWED, &detail);

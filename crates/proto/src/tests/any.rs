@@ -4,13 +4,14 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::{
     code::{Code, Why},
-    ids::{Answering, By, CallId, Nonce, Resumable, Seq, Side, Ticket},
+    ids::{Answering, By, CallId, Nonce, Resumable, Seq, Side, Ticket, Uses},
     limits,
     message::{
-        Admitted, Answer, Away, Back, Board, Busy, Closed, Connected, EndSeen, Ended, Error,
-        Goodbye, HangUp, Hello, IsTyping, Join, Joined, KINDS, Left, Limits, Listed, Message, Next,
-        Offer, Pause, Ping, Place, Pong, PutBack, Ready, Resume, Resumed, Said, Say, Shown,
-        SignOff, SignOn, Talk, Typing, WaitSeconds, Waiter, Welcome, Withdrawn,
+        Admitted, Answer, Away, Back, Ban, Banned, Board, Busy, Closed, Connected, EndSeen, Ended,
+        Error, Goodbye, HangUp, Hello, Invite, Invited, IsTyping, Join, Joined, KINDS, Left,
+        Limits, Listed, Message, Next, Offer, Pause, Ping, Place, Pong, PutBack, Ready, Resume,
+        Resumed, Said, Say, Shown, SignOff, SignOn, Talk, Typing, WaitSeconds, Waiter, Welcome,
+        Withdrawn,
     },
     text::{Agent, Detail, LineName, Name, Secret, Text},
     time::UnixMillis,
@@ -118,6 +119,7 @@ pub(super) fn by_kind() -> Vec<BoxedStrategy<Message>> {
     let limits = any::<(u32, u32)>().prop_map(|(frame, text)| Limits { frame, text });
     let resumable = select(vec![Resumable::No, Resumable::Yes]);
     let answering = select(vec![Answering::ByHand, Answering::ByItself]);
+    let uses = select(vec![Uses::Once, Uses::Many]);
     let by = select(vec![By::Caller, By::Operator, By::Server]);
     let first = (call(), name(), at()).prop_map(|(call, name, since)| Waiter { call, name, since });
     let talking = (call(), name(), name(), at()).prop_map(|(call, name, operator, since)| Talk {
@@ -171,6 +173,8 @@ pub(super) fn by_kind() -> Vec<BoxedStrategy<Message>> {
         Just(Message::from(Ready {})).boxed(),
         Just(Message::from(Pause {})).boxed(),
         Just(Message::from(SignOff {})).boxed(),
+        of!(Ban { call: call(), for_s: any::<u32>(), reason: detail() }),
+        of!(Invite { uses: uses, until: option::of(at()) }),
         of!(Admitted { line: line(), name: name(), greeting: option::of(text()) }),
         of!(Place {
             call: call(),
@@ -202,6 +206,8 @@ pub(super) fn by_kind() -> Vec<BoxedStrategy<Message>> {
         of!(Withdrawn { call: call(), name: name(), waiting: any::<u32>() }),
         of!(Board { waiting: any::<u32>(), first: vec(first, 0..4), talking: vec(talking, 0..4) }),
         of!(PutBack { call: call() }),
+        of!(Banned { call: call(), until: at() }),
+        of!(Invited { code: secret(), until: option::of(at()) }),
     ]
 }
 

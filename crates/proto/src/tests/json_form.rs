@@ -110,8 +110,8 @@ fn a_field_of_another_type_is_refused_in_every_kind() {
                     fields.insert(name.into(), wrong.clone());
                 };
                 for variant in variants(&value, &wrongly) {
-                    // A control character is a fine text, detail and agent.
-                    let fine = ["text", "greeting", "detail", "agent"];
+                    // A control character is a fine text, detail, reason and agent.
+                    let fine = ["text", "greeting", "detail", "agent", "reason"];
                     let text = variant.to_string();
                     let accepted = json::decode(&text, reader(*kind)).is_ok();
                     let may_be = fine.iter().any(|name| value["body"].get(name).is_some());

@@ -78,6 +78,12 @@ fn answering(answering: ids::Answering) -> Answering {
 }
 
 #[derive(Debug, PartialEq, SchemaRead, SchemaWrite)]
+enum Uses {
+    Once,
+    Many,
+}
+
+#[derive(Debug, PartialEq, SchemaRead, SchemaWrite)]
 struct Waiter {
     call: [u8; 16],
     name: String,
@@ -121,6 +127,22 @@ mirrors! {
         name: String = |it| it.to_string(),
         answering: Answering = |it| answering(*it),
         token: Option<String> = |it| it.as_ref().map(|secret| secret.as_str().into()),
+    }
+    Ban {
+        call: [u8; 16] = |it| it.0,
+        for_s: u32 = |it| *it,
+        reason: String = |it| it.to_string(),
+    }
+    Invite {
+        uses: Uses = |it| match it {
+            ids::Uses::Once => Uses::Once,
+            ids::Uses::Many => Uses::Many,
+        },
+        until: Option<i64> = |it| it.map(|until| until.0),
+    }
+    Invited {
+        code: String = |it| it.as_str().into(),
+        until: Option<i64> = |it| it.map(|until| until.0),
     }
     Resume {
         ticket: [u8; 32] = |it| it.0,

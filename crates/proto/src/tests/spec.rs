@@ -167,7 +167,7 @@ fn parts() -> String {
 fn enums() -> String {
     let items = documented(&source("ids.rs"));
     let mut out = String::from("| enum | tag | in JSON | |\n|---|---|---|---|\n");
-    for name in ["Side", "By", "Answering", "Resumable"] {
+    for name in ["Side", "By", "Answering", "Uses", "Resumable"] {
         let begin = format!("pub enum {name} {{");
         let at = items.iter().position(|item| item.line == begin).unwrap();
         let members = items[at + 1..].iter().map_while(|item| {
@@ -201,7 +201,7 @@ fn numbers() -> String {
         TEXT NAME DETAIL AGENT SECRET FRAME_BEFORE FRAME JSON HANDSHAKE REST_OF_FRAME KEEPALIVE
         SILENCE OUTBOX NO_PROGRESS LINGER END_SEEN UNANSWERED UNSAID SAYS_A_SECOND SAYS_AT_ONCE
         TYPING_EVERY BOARD_FIRST BOARD_TALKING BOARD_EVERY PAGE WAITING_GRACE CALL_GRACE
-        OPERATOR_GRACE PASSED_OVER LET_GO LET_GO_BY_ITSELF RESUMED_CALLS RECONNECT_SOONEST
+        OPERATOR_GRACE PASSED_OVER LET_GO LET_GO_BY_ITSELF BAN_LONGEST RESUMED_CALLS RECONNECT_SOONEST
         RECONNECT_LATEST RECONNECT_TRY
     };
     let items = documented(&source("limits.rs"));

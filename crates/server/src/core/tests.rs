@@ -68,7 +68,7 @@ fn join(id: ConnectionId, ticket: u8) -> (Inbox, Outbox) {
         name: Name::new("Xiaowen").unwrap(),
         invite: None,
     };
-    (Inbox::Arrived(id, sender, ServerEvent::Join(Ref(9), join)), outbox)
+    (Inbox::Arrived(id, Origin::Console, sender, ServerEvent::Join(Ref(9), join)), outbox)
 }
 
 fn sign_on(id: ConnectionId) -> (Inbox, Outbox) {
@@ -79,14 +79,14 @@ fn sign_on(id: ConnectionId) -> (Inbox, Outbox) {
         answering: Answering::ByHand,
         token: None,
     };
-    (Inbox::Arrived(id, sender, ServerEvent::SignOn(Ref(1), sign_on)), outbox)
+    (Inbox::Arrived(id, Origin::Console, sender, ServerEvent::SignOn(Ref(1), sign_on)), outbox)
 }
 
 fn resume(id: ConnectionId, ticket: u8, side: Side, shown: &[(u8, u32)]) -> (Inbox, Outbox) {
     let (sender, outbox) = outbox();
     let shown = shown.iter().map(|(call, seq)| Shown { call: CallId([*call; 16]), seq: Seq(*seq) });
     let resume = Resume { ticket: Ticket([ticket; 32]), side, shown: shown.collect() };
-    (Inbox::Arrived(id, sender, ServerEvent::Resume(Ref(2), resume)), outbox)
+    (Inbox::Arrived(id, Origin::Console, sender, ServerEvent::Resume(Ref(2), resume)), outbox)
 }
 
 fn say(id: ConnectionId, nonce: u32, text: &str) -> Inbox {

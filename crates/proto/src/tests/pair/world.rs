@@ -789,6 +789,8 @@ impl World {
                     }
                 }
             }
+            ServerEvent::Ban(reference, _) => self.refuse(seat, reference, Code::NO_ADDRESS),
+            ServerEvent::Invite(reference, _) => self.refuse(seat, reference, Code::NOT_ALLOWED),
             ServerEvent::SignOff(reference) => {
                 self.tell_seat(seat, reference, goodbye(Code::DONE, Resumable::No));
                 self.parties[party].ticket = Ticket([0; 32]);
