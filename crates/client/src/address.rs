@@ -30,9 +30,18 @@ pub struct Address {
     pub port: u16,
     /// The line that a link names.
     pub line: Option<LineName>,
-    /// The fingerprint of the server's key that a link names, `sha256:` included.
-    pub fingerprint: Option<String>,
+    /// The fingerprint of the server's key that a link names.
+    pub fingerprint: Option<Fingerprint>,
 }
+
+/// What a server's key is recognised by: the SHA-256 of its public key (`SubjectPublicKeyInfo`, DER).
+///
+/// Written `sha256:` and 64 hexadecimal digits in lower case.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+/// What a fingerprint begins with.
+const SHA256: &str = "sha256:";
 
 /// Why that is no address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,9 +71,16 @@ pub enum AddressError {
         why: TextError,
     },
     /// What follows `#` isn't a fingerprint.
-    #[error("behind '#' only sha256: and a fingerprint may stand")]
+    #[error(
+        "behind '#' only a fingerprint may stand: sha256: and 64 hexadecimal digits in lower case"
+    )]
     Fragment,
 }
+
+/// That isn't a fingerprint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a fingerprint is sha256: and 64 hexadecimal digits in lower case")]
+pub struct FingerprintError;
 
 impl FromStr for Address {
     type Err = AddressError;
@@ -80,9 +96,7 @@ impl FromStr for Address {
         };
         let (link, fingerprint) = match link.split_once('#') {
             Some((link, fragment)) => {
-                let digits = fragment.strip_prefix("sha256:").filter(|digits| !digits.is_empty());
-                digits.ok_or(AddressError::Fragment)?;
-                (link, Some(fragment.to_owned()))
+                (link, Some(fragment.parse().map_err(|FingerprintError| AddressError::Fragment)?))
             }
             None => (link, None),
         };
@@ -155,6 +169,44 @@ impl fmt::Display for Address {
     }
 }
 
+impl FromStr for Fingerprint {
+    type Err = FingerprintError;
+
+    fn from_str(written: &str) -> Result<Self, FingerprintError> {
+        let digits = written.strip_prefix(SHA256).ok_or(FingerprintError)?;
+        let mut bytes = [0; 32];
+        if digits.len() != bytes.len() * 2 {
+            return Err(FingerprintError);
+        }
+        let nibble = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
+        for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
+            let value = match pair {
+                [high, low] => nibble(*high).zip(nibble(*low)),
+                _ => None,
+            };
+            *byte = value.map(|(high, low)| high << 4 | low).ok_or(FingerprintError)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(SHA256)?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,14 +265,16 @@ mod tests {
 
     #[test]
     fn a_link_names_the_line_and_the_key() {
-        let address: Address = "HELPLINE://example.org:80/main#sha256:AbC".parse().unwrap();
+        let fingerprint = Fingerprint([0xab; 32]);
+        let address: Address =
+            format!("HELPLINE://example.org:80/main#{fingerprint}").parse().unwrap();
         assert_eq!(
             address,
             Address {
                 host: "example.org".to_owned(),
                 port: 80,
                 line: Some(LineName::new("main").unwrap()),
-                fingerprint: Some("sha256:AbC".to_owned()),
+                fingerprint: Some(fingerprint),
             }
         );
         let bare: Address = "helpline://example.org".parse().unwrap();
@@ -230,5 +284,18 @@ mod tests {
         assert_eq!(parsed("helpline://a/#"), Err(AddressError::Fragment));
         assert_eq!(parsed("helpline://a#md5:1"), Err(AddressError::Fragment));
         assert_eq!(parsed("helpline://a#sha256:"), Err(AddressError::Fragment));
+    }
+
+    #[test]
+    fn a_fingerprint_has_64_digits_in_lower_case() {
+        let written = format!("sha256:{}", "0f".repeat(32));
+        let fingerprint: Fingerprint = written.parse().unwrap();
+        assert_eq!((fingerprint, fingerprint.to_string()), (Fingerprint([0x0f; 32]), written));
+        let (short, long) = ("0f".repeat(31), "0f".repeat(33));
+        let (upper, wide) = ("0F".repeat(32), "é".repeat(32));
+        for bad in [&short, &long, &upper, &wide, "", &"+f".repeat(32)] {
+            assert_eq!(format!("sha256:{bad}").parse::<Fingerprint>(), Err(FingerprintError));
+        }
+        assert_eq!("0f".repeat(32).parse::<Fingerprint>(), Err(FingerprintError));
     }
 }

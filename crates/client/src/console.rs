@@ -68,7 +68,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let answering = Answering::ByItself;
-    let opening = sign_on(ticket, name, answering);
+    let opening = sign_on(ticket, name, None, answering);
     let Some(stream) = make_stream() else { return Ok(()) };
     let (mode, screen) = match terminal {
         Terminal::Edited(prompt, printer) => {
