@@ -23,7 +23,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::{
     address::Address,
-    begin::{Beginner, End, IsEncrypted},
+    begin::{self, Beginner, End, IsEncrypted},
     known::KnownServers,
     link::Link,
     secret,
@@ -407,6 +407,7 @@ async fn be_operator(desk: Desk, screen: Screen, mut interrupts: Signal) -> Resu
         mode,
         seat: Seat::Desk,
         answering,
+        clock: begin::now,
         server: desk.address.to_string(),
         beginning,
         is_kept: link.is_kept(),

@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use crate::{
+    begin,
     link::{Link, NoStream, sign_on},
     ui::{
         act::Mode,
@@ -80,6 +81,7 @@ where
         mode,
         seat: Seat::Console,
         answering,
+        clock: begin::now,
         server: "the server".to_owned(),
         beginning: Beginning::New,
         is_kept: false,

@@ -85,14 +85,21 @@ fn changed(server: &str) -> String {
 
 /// The file with the servers that were met before is of no use.
 pub(crate) fn known(error: &KnownError) -> Failure {
-    let failure =
-        Failure::new(Exit::Config, "it can't be told which servers were met before").because(error);
-    match error {
-        KnownError::Damaged { server, .. } => {
-            failure.hint(format!("correct the line, or remove it with: helpline forget {server}"))
-        }
-        _ => failure.hint("make that a file that you can read, or remove it"),
-    }
+    let (what, hint) = match error {
+        KnownError::Damaged { server, .. } => (
+            "it can't be told which servers were met before",
+            format!("correct the line, or remove it with: helpline forget {server}"),
+        ),
+        KnownError::Unreadable(..) => (
+            "it can't be told which servers were met before",
+            "make that a file that you can read, or remove it".to_owned(),
+        ),
+        KnownError::Another(_) | KnownError::NotKept(_) => (
+            "known servers can't be written",
+            "make that a file and a directory of your own that you can write".to_owned(),
+        ),
+    };
+    Failure::new(Exit::Config, what).because(error).hint(hint)
 }
 
 /// A server that nobody knows yet is not told an operator's secrets.
