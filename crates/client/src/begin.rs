@@ -7,25 +7,31 @@ use helpline_proto::{
     code::Code,
     ids::{Answering, Side, Ticket},
     session::{Lost, Opening},
-    text::{LineName, Name},
+    text::{LineName, Name, Secret},
     time::UnixMillis,
 };
-use tokio::{net::TcpStream, signal::unix::Signal};
+use tokio::signal::unix::Signal;
 
 use crate::{
-    Address, Event,
-    dial::{DialError, dial},
+    Address, Event, Fingerprint,
+    dial::DialError,
     json,
     kept::{Begun, Directory, Kept},
     link::{self, Link},
+    stream::Stream,
+    trust::Met,
     ui::{
         act::{Mode, Show},
-        ask::{self, Answer},
+        ask::{self, Answer, Usual},
         failure,
         screen::Screen,
         words,
     },
 };
+
+use self::server::Server;
+
+mod server;
 
 /// What a program leaves with before anything has begun.
 pub(crate) type End = Result<Exit, Failure>;
@@ -36,11 +42,22 @@ pub(crate) struct Beginner<'a> {
     pub(crate) screen: Screen,
     pub(crate) interrupts: &'a mut Signal,
     directory: Option<Directory>,
+    security: IsEncrypted,
+    /// Once it is known who is expected.
+    server: Option<Server>,
+}
+
+/// Whether there is to be TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IsEncrypted {
+    Yes,
+    No,
 }
 
 impl<'a> Beginner<'a> {
     pub(crate) fn new(
         address: &'a Address,
+        security: IsEncrypted,
         mut screen: Screen,
         interrupts: &'a mut Signal,
     ) -> Self {
@@ -54,7 +71,7 @@ impl<'a> Beginner<'a> {
         if let Some(directory) = &directory {
             directory.tidy();
         }
-        Self { address, screen, interrupts, directory }
+        Self { address, screen, interrupts, directory, security, server: None }
     }
 
     /// What an earlier process has begun at this address.
@@ -86,7 +103,7 @@ impl<'a> Beginner<'a> {
         }
         self.screen.show(&Show::Note(about));
         let answer = tokio::select! {
-            answer = ask::ask(&mut self.screen, "Resume?") => answer,
+            answer = ask::ask(&mut self.screen, "Resume?", Usual::Yes) => answer,
             _ = self.interrupts.recv() => Answer::Nothing,
         };
         match answer {
@@ -114,20 +131,65 @@ impl<'a> Beginner<'a> {
             .hint("one that another helpline still has open is none; without --resume a new call begins")
     }
 
-    /// Connects. The first time it is worth a word.
-    pub(crate) async fn connect(&mut self) -> Result<TcpStream, End> {
-        self.screen.show(&Show::Note(format!("connecting to {}", self.address)));
+    /// Connects as a caller. Who is met for the first time is told, and remembered.
+    pub(crate) async fn connect(&mut self) -> Result<Stream, End> {
+        self.note_connecting();
         let stream = self.dial().await?;
-        if !stream.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback()) {
+        if stream.met() == Met::Anybody && !stream.is_loopback() {
             self.screen.warn("this connection is not encrypted");
         }
+        self.remember(stream.met()).await?;
         Ok(stream)
     }
 
-    async fn dial(&mut self) -> Result<TcpStream, End> {
+    /// Connects as an operator. To somebody who is met for the first time, and isn't on this machine, nothing is told
+    /// before the person here has confirmed that they are the right one.
+    pub(crate) async fn connect_desk(&mut self) -> Result<Stream, End> {
+        self.note_connecting();
+        let stream = self.dial().await?;
+        let is_unknown = self.server.as_ref().is_none_or(Server::is_unknown);
+        match stream.met() {
+            Met::Anybody if !stream.is_loopback() => {
+                let failure = failure::never_unencrypted(self.address);
+                Err(self.leave(Err(failure)).await)
+            }
+            Met::Key(key) if is_unknown && !stream.is_loopback() => {
+                drop(stream);
+                self.confirm(key).await?;
+                self.remember(Met::Key(key)).await?;
+                // Nobody waits for as long as a person may take.
+                self.dial().await
+            }
+            met => {
+                self.remember(met).await?;
+                Ok(stream)
+            }
+        }
+    }
+
+    /// Connects again, after a person has been asked something.
+    pub(crate) async fn connect_again(&mut self, stream: Stream) -> Result<Stream, End> {
+        drop(stream);
+        self.dial().await
+    }
+
+    fn note_connecting(&mut self) {
+        self.screen.show(&Show::Note(format!("connecting to {}", self.address)));
+    }
+
+    async fn dial(&mut self) -> Result<Stream, End> {
+        let server = match self.server.take() {
+            Some(server) => Ok(server),
+            None => Server::new(self.address, self.security, &mut self.screen),
+        };
+        let server = match server {
+            Ok(server) => server,
+            Err(failure) => return Err(self.leave(Err(failure)).await),
+        };
+        let dialler = self.server.insert(server).dialler.clone();
         self.screen.flush().await;
         let end = tokio::select! {
-            dialled = dial(self.address) => match dialled {
+            dialled = dialler.dial() => match dialled {
                 Ok(stream) => return Ok(stream),
                 Err(error) => Err(failure::dial(self.address, error)),
             },
@@ -136,45 +198,117 @@ impl<'a> Beginner<'a> {
         Err(self.leave(end).await)
     }
 
-    /// Begins something new, kept on disk before the server hears of it.
-    pub(crate) fn begin(
+    /// Asks whether this key is the right one.
+    async fn confirm(&mut self, key: Fingerprint) -> Result<(), End> {
+        let refused = failure::not_confirmed(self.address, key);
+        if !self.screen.mode().is_person() {
+            return Err(self.leave(Err(refused)).await);
+        }
+        let about = format!("first contact with {}: its key is {key}", self.address);
+        self.screen.show(&Show::Note(about));
+        let question = "Is that the key you were told by whoever runs the server?";
+        let answer = tokio::select! {
+            answer = ask::ask(&mut self.screen, question, Usual::No) => answer,
+            _ = self.interrupts.recv() => Answer::Nothing,
+        };
+        match answer {
+            Answer::Yes => Ok(()),
+            Answer::No => Err(self.leave(Err(refused)).await),
+            Answer::Nothing => Err(self.leave(Ok(Exit::Interrupted)).await),
+        }
+    }
+
+    async fn remember(&mut self, met: Met) -> Result<(), End> {
+        let Some(server) = &mut self.server else { return Ok(()) };
+        match server.remember(self.address, met, &mut self.screen) {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(self.leave(Err(failure)).await),
+        }
+    }
+
+    /// Asks for a secret, on a terminal.
+    pub(crate) async fn ask_hidden(&mut self, question: &str) -> Result<Option<String>, End> {
+        if !self.screen.mode().is_person() {
+            return Ok(None);
+        }
+        let interrupted = tokio::select! {
+            answer = ask::ask_hidden(&mut self.screen, question) => match answer {
+                Some(answer) => return Ok(Some(answer)),
+                None => Ok(Exit::Interrupted),
+            },
+            _ = self.interrupts.recv() => Ok(Exit::Interrupted),
+        };
+        Err(self.leave(interrupted).await)
+    }
+
+    /// Asks for a place. It is kept on disk before the server hears of it.
+    pub(crate) fn join(
         &mut self,
-        stream: TcpStream,
-        side: Side,
+        stream: Stream,
         name: Name,
         line: Option<LineName>,
-        answering: Answering,
+        invite: Option<Secret>,
     ) -> Result<Link, End> {
-        let ticket: Ticket = link::ticket()
-            .map_err(|error| Err(failure::dial(self.address, DialError::NoRandomness(error))))?;
-        let begun = Begun {
-            side,
+        let ticket = self.ticket()?;
+        let kept = self.keep(Begun {
+            side: Side::Caller,
             address: self.address.to_string(),
             name: name.clone(),
             line: line.clone(),
-            answering: (side == Side::Operator).then_some(answering),
+            answering: None,
             ticket: ticket.clone(),
             at: now(),
-        };
-        let kept = self.directory.as_ref().and_then(|directory| {
-            directory.create(begun).inspect_err(|error| self.screen.warn(&not_kept(error))).ok()
         });
-        let opening = match side {
-            Side::Caller => link::join(ticket, line, name),
-            Side::Operator => link::sign_on(ticket, name, answering),
-        };
-        let link = Link::over(stream, opening).dialling(self.address);
-        Ok(match kept {
+        Ok(self.link(stream, link::join(ticket, line, name, invite), kept))
+    }
+
+    /// Signs on. It is kept on disk before the server hears of it.
+    pub(crate) fn sign_on(
+        &mut self,
+        stream: Stream,
+        name: Name,
+        token: Secret,
+        answering: Answering,
+    ) -> Result<Link, End> {
+        let ticket = self.ticket()?;
+        let kept = self.keep(Begun {
+            side: Side::Operator,
+            address: self.address.to_string(),
+            name: name.clone(),
+            line: None,
+            answering: Some(answering),
+            ticket: ticket.clone(),
+            at: now(),
+        });
+        Ok(self.link(stream, link::sign_on(ticket, name, Some(token), answering), kept))
+    }
+
+    fn ticket(&self) -> Result<Ticket, End> {
+        link::ticket()
+            .map_err(|error| Err(failure::dial(self.address, DialError::NoRandomness(error))))
+    }
+
+    fn keep(&mut self, begun: Begun) -> Option<Kept> {
+        let directory = self.directory.as_ref()?;
+        directory.create(begun).inspect_err(|error| self.screen.warn(&not_kept(error))).ok()
+    }
+
+    fn link(&self, stream: Stream, opening: Opening, kept: Option<Kept>) -> Link {
+        let mut link = Link::over(stream, opening);
+        if let Some(server) = &self.server {
+            link = link.dialling(server.dialler.clone());
+        }
+        match kept {
             Some(kept) => link.keeping(kept),
             None => link,
-        })
+        }
     }
 
     /// Goes on with what an earlier process has begun.
-    pub(crate) fn resume(&self, stream: TcpStream, kept: Kept) -> Link {
+    pub(crate) fn resume(&self, stream: Stream, kept: Kept) -> Link {
         let Begun { side, ticket, .. } = kept.begun();
         let opening = Opening::Resume(*side, ticket.clone());
-        Link::over(stream, opening).dialling(self.address).keeping(kept)
+        self.link(stream, opening, Some(kept))
     }
 
     /// Signs on again where an earlier process of this name was; `None` if there was none, or the server
@@ -185,7 +319,7 @@ impl<'a> Beginner<'a> {
     ) -> Result<Option<(Link, Begun)>, End> {
         let Some(kept) = self.unfinished(Side::Operator, Some(name)) else { return Ok(None) };
         let begun = kept.begun().clone();
-        let stream = self.connect().await?;
+        let stream = self.connect_desk().await?;
         let mut link = self.resume(stream, kept);
         self.screen.flush().await;
         let let_in = tokio::select! {
@@ -208,7 +342,7 @@ impl<'a> Beginner<'a> {
         Ok(None)
     }
 
-    async fn leave(&mut self, end: End) -> End {
+    pub(crate) async fn leave(&mut self, end: End) -> End {
         self.screen.flush().await;
         end
     }
@@ -236,7 +370,7 @@ fn unfinished(kept: &Kept, now: UnixMillis) -> String {
 }
 
 /// What this machine's clock says.
-fn now() -> UnixMillis {
+pub(crate) fn now() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

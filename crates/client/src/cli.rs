@@ -1,16 +1,21 @@
 //! The command line `helpline`.
 
-use std::{future::Future, process::ExitCode, sync::LazyLock};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::LazyLock,
+};
 
 use clap::{Args, Parser, Subcommand};
 use helpline_cli_common::{
     exit::{self, Exit, Failure},
     log::{self, Format, Logs, Verbosity},
-    terminal,
+    secrets, terminal,
 };
 use helpline_proto::{
     ids::{Answering, Side},
-    text::{LineName, Name, TextError},
+    text::{LineName, Name, Secret, TextError},
     version,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,18 +23,29 @@ use tracing::level_filters::LevelFilter;
 
 use crate::{
     Address,
-    begin::{Beginner, End},
+    begin::{self, Beginner, End, IsEncrypted},
+    known::KnownServers,
     link::Link,
+    secret,
+    tokens::{Place, Remembering, Tokens},
     ui::{
         act::Mode,
         caller::{self, Caller},
         connection::Beginning,
+        failure,
         input::ByeWord,
         operator::{self, Operator, Seat},
         run::{self, Interrupts},
         screen::Screen,
+        words,
     },
 };
+
+/// The variable with an operator's token.
+const TOKEN: &str = "HELPLINE_TOKEN";
+
+/// The variable with a caller's invitation.
+const INVITE: &str = "HELPLINE_INVITE";
 
 /// What a caller is called who doesn't say so: not the login name, which strangers needn't know.
 const CALLER: &str = "caller";
@@ -58,6 +74,7 @@ struct Arguments {
 enum Command {
     Call(Call),
     Desk(Desk),
+    Forget(Forget),
 }
 
 /// Ask for help: wait for an operator, and talk
@@ -70,7 +87,7 @@ enum Command {
 #[derive(Debug, Args)]
 #[command(after_long_help = CALL_EXIT)]
 struct Call {
-    /// host, host:port, [v6]:port or helpline://host:port/line; port 8001 if left out
+    /// host, host:port, [v6]:port or helpline://host:port/line#sha256:…; port 8001 if left out
     #[arg(value_name = "ADDR")]
     address: Address,
 
@@ -93,6 +110,14 @@ struct Call {
     #[arg(long)]
     no_bye: bool,
 
+    /// Ask for the invitation that the line wants, without showing it
+    #[arg(long, conflicts_with = "invite_file")]
+    invite: bool,
+
+    /// Take the invitation from this file [otherwise: from HELPLINE_INVITE in the environment]
+    #[arg(long, value_name = "FILE")]
+    invite_file: Option<PathBuf>,
+
     /// Go on with the unfinished call to this address; --name and --line stay what they were
     #[arg(long)]
     resume: bool,
@@ -107,8 +132,8 @@ Exit codes:
        server stopped in mid-call
   75   busy, closed, not kept for so long, or the server stopped while waiting: try later
   76   not a Helpline server, or none that speaks this version
-  77   refused
-  78   the link asks for what this version can't do
+  77   refused: an invitation is missing, for example, or the server has another key than before
+  78   an invitation, or the file of known servers, can't be read
   130  left before an answer
   129, 143  ended by SIGHUP or SIGTERM, without hanging up: the place is kept";
 
@@ -122,13 +147,18 @@ Exit codes:
 #[derive(Debug, Args)]
 #[command(after_long_help = DESK_EXIT)]
 struct Desk {
-    /// host, host:port, [v6]:port or helpline://host:port; port 8001 if left out
+    /// host, host:port, [v6]:port or helpline://host:port#sha256:…; port 8001 if left out
     #[arg(value_name = "ADDR")]
     address: Address,
 
-    /// What callers will read [default: the login name]
+    /// The name of the account, which callers will read [default: the login name]
     #[arg(long, value_parser = name, allow_hyphen_values = true)]
     name: Option<Name>,
+
+    /// Take the account's token from this file [otherwise: from HELPLINE_TOKEN in the environment, the
+    /// one that was good the last time, or a prompt]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 
     /// Take the next caller by itself whenever free
     #[arg(long)]
@@ -143,11 +173,31 @@ Exit codes:
   0    signed off
   64   the command line is wrong
   69   unreachable, lost for good, signed off by the server, or taken over by another window
+  75   too much from this address: try later
   76   not a Helpline server, or none that speaks this version
-  77   refused
-  78   the link asks for what this version can't do
+  77   refused: no such account and token, for example, or the server has another key than before
+  78   the token, or the file of known servers, can't be read
   130  left before being signed on
   129, 143  ended by SIGHUP or SIGTERM, without signing off: the desk is kept";
+
+/// Forget a server's key
+///
+/// A server that is called for the first time is remembered by its key, and refused once it has another
+/// one. When you know that it does, this lets it be met anew.
+#[derive(Debug, Args)]
+#[command(after_long_help = FORGET_EXIT)]
+struct Forget {
+    /// The address as it was dialled: host, host:port, [v6]:port or a link
+    #[arg(value_name = "ADDR")]
+    address: Address,
+}
+
+const FORGET_EXIT: &str = "\
+Exit codes:
+  0    forgotten
+  1    nothing was known
+  64   the command line is wrong
+  78   the file can't be read or written";
 
 #[derive(Debug, Args)]
 struct Manner {
@@ -158,9 +208,17 @@ struct Manner {
     /// On a terminal, don't edit lines
     #[arg(long)]
     plain: bool,
+
+    /// Don't encrypt: a server takes that from its own machine only
+    #[arg(long)]
+    plaintext: bool,
 }
 
 impl Manner {
+    fn is_encrypted(&self) -> IsEncrypted {
+        if self.plaintext { IsEncrypted::No } else { IsEncrypted::Yes }
+    }
+
     fn mode(&self) -> Mode {
         if self.json {
             Mode::Json
@@ -231,6 +289,7 @@ fn listen(kind: SignalKind) -> Result<Signal, Failure> {
 }
 
 async fn run(arguments: Arguments, logs: Logs) -> Result<Exit, Failure> {
+    secrets::no_core_dumps();
     let interrupts = listen(SignalKind::interrupt())?;
     let palette = arguments.verbosity.color.stdout();
     match arguments.command {
@@ -242,12 +301,29 @@ async fn run(arguments: Arguments, logs: Logs) -> Result<Exit, Failure> {
             let screen = Screen::open(desk.manner.mode(), palette, logs)?;
             be_operator(desk, screen, interrupts).await
         }
+        Command::Forget(Forget { address }) => forget(&address),
     }
+}
+
+fn forget(address: &Address) -> Result<Exit, Failure> {
+    let server = address.to_string();
+    let forgotten = match KnownServers::of_user() {
+        Ok(servers) => servers.forget(&server).map_err(|error| failure::known(&error))?,
+        Err(_) => false,
+    };
+    if !forgotten {
+        let what = format!("nothing is known about {server}");
+        return Err(Failure::new(Exit::Other, what)
+            .hint("servers are known by host and port, exactly as they were dialled"));
+    }
+    println!("forgot {server}: whoever answers there next is met for the first time");
+    Ok(Exit::Ok)
 }
 
 async fn be_caller(call: Call, screen: Screen, mut interrupts: Signal) -> Result<Exit, Failure> {
     let mode = screen.mode();
-    let mut beginner = Beginner::new(&call.address, screen, &mut interrupts);
+    let mut beginner =
+        Beginner::new(&call.address, call.manner.is_encrypted(), screen, &mut interrupts);
     let begun = begin_call(&call, &mut beginner).await;
     let screen = beginner.screen;
     let (link, beginning) = match begun {
@@ -270,20 +346,54 @@ async fn be_caller(call: Call, screen: Screen, mut interrupts: Signal) -> Result
 
 async fn begin_call(call: &Call, beginner: &mut Beginner<'_>) -> Result<(Link, Beginning), End> {
     let kept = beginner.call_to_resume(call.resume).await?;
-    let stream = beginner.connect().await?;
     if let Some(kept) = kept {
+        let stream = beginner.connect().await?;
         return Ok((beginner.resume(stream, kept), Beginning::Resumed));
     }
+    // Before there is a connection, on which nobody would wait for so long.
+    let invite = invitation(call, beginner).await?;
+    let stream = beginner.connect().await?;
     let line = call.line.clone().or_else(|| call.address.line.clone());
-    let name = call.name.clone();
-    let link = beginner.begin(stream, Side::Caller, name, line, Answering::ByHand)?;
+    let link = beginner.join(stream, call.name.clone(), line, invite)?;
     Ok((link, Beginning::New))
+}
+
+async fn invitation(call: &Call, beginner: &mut Beginner<'_>) -> Result<Option<Secret>, End> {
+    let given = if call.invite {
+        match beginner.ask_hidden("Invitation: ").await? {
+            Some(typed) => Some(("what was typed".to_owned(), typed)),
+            None => return Err(beginner.leave(Err(failure::no_invitation())).await),
+        }
+    } else {
+        match handed_in(call.invite_file.as_deref(), INVITE) {
+            Ok(given) => given,
+            Err(failure) => return Err(beginner.leave(Err(failure)).await),
+        }
+    };
+    let Some((place, given)) = given else { return Ok(None) };
+    match secret::invitation(&given) {
+        Ok(invite) => Ok(Some(invite)),
+        Err(error) => Err(beginner.leave(Err(failure::bad_secret(&place, error))).await),
+    }
+}
+
+/// A secret from a file or the environment, and where it is from.
+fn handed_in(file: Option<&Path>, variable: &str) -> Result<Option<(String, String)>, Failure> {
+    let Some(file) = file else {
+        return Ok(secret::in_environment(variable).map(|given| (variable.to_owned(), given)));
+    };
+    let place = file.display().to_string();
+    match secret::in_file(file) {
+        Ok(given) => Ok(Some((place, given))),
+        Err(error) => Err(failure::bad_secret(&place, error)),
+    }
 }
 
 async fn be_operator(desk: Desk, screen: Screen, mut interrupts: Signal) -> Result<Exit, Failure> {
     let mode = screen.mode();
     let name = desk.name.clone().map_or_else(login_name, Ok)?;
-    let mut beginner = Beginner::new(&desk.address, screen, &mut interrupts);
+    let mut beginner =
+        Beginner::new(&desk.address, desk.manner.is_encrypted(), screen, &mut interrupts);
     let begun = begin_desk(&desk, name, &mut beginner).await;
     let screen = beginner.screen;
     let (link, beginning, answering) = match begun {
@@ -297,6 +407,7 @@ async fn be_operator(desk: Desk, screen: Screen, mut interrupts: Signal) -> Resu
         mode,
         seat: Seat::Desk,
         answering,
+        clock: begin::now,
         server: desk.address.to_string(),
         beginning,
         is_kept: link.is_kept(),
@@ -310,6 +421,11 @@ async fn begin_desk(
     beginner: &mut Beginner<'_>,
 ) -> Result<(Link, Beginning, Answering), End> {
     let wanted = if desk.auto { Answering::ByItself } else { Answering::ByHand };
+    let given = match given_token(desk) {
+        Ok(given) => given,
+        Err(failure) => return Err(beginner.leave(Err(failure)).await),
+    };
+    let place = tokens().map(|tokens| tokens.of(&desk.address.to_string(), &name));
     if let Some((link, begun)) = beginner.desk_to_resume(&name).await? {
         let answering = begun.answering.unwrap_or(wanted);
         if answering != wanted {
@@ -321,11 +437,65 @@ async fn begin_desk(
                 "this desk goes on answering {how}, as before; to change that, sign off and on again"
             ));
         }
+        let link = remembering(link, place, None);
         return Ok((link, Beginning::Resumed, answering));
     }
-    let stream = beginner.connect().await?;
-    let link = beginner.begin(stream, Side::Operator, name, None, wanted)?;
-    Ok((link, Beginning::New, wanted))
+    let token = given.or_else(|| place.as_ref().and_then(Place::token));
+    if token.is_none() && !beginner.screen.mode().is_person() {
+        let failure = failure::no_token(&desk.address, name.as_str());
+        return Err(beginner.leave(Err(failure)).await);
+    }
+    let mut stream = beginner.connect_desk().await?;
+    let token = match token {
+        Some(token) => token,
+        None => {
+            let token = ask_for_token(desk, &name, beginner).await?;
+            stream = beginner.connect_again(stream).await?;
+            token
+        }
+    };
+    let link = beginner.sign_on(stream, name, token.clone(), wanted)?;
+    Ok((remembering(link, place, Some(token)), Beginning::New, wanted))
+}
+
+fn given_token(desk: &Desk) -> Result<Option<Secret>, Failure> {
+    let given = handed_in(desk.token_file.as_deref(), TOKEN)?;
+    given
+        .map(|(place, given)| {
+            secret::token(&given).map_err(|error| failure::bad_secret(&place, error))
+        })
+        .transpose()
+}
+
+/// The tokens that were good before. That there can be none is no news: the same directory has been missed already.
+fn tokens() -> Option<Tokens> {
+    Tokens::of_user().inspect_err(|error| tracing::debug!("no token is kept: {error}")).ok()
+}
+
+async fn ask_for_token(
+    desk: &Desk,
+    name: &Name,
+    beginner: &mut Beginner<'_>,
+) -> Result<Secret, End> {
+    let question = format!("Token of {} at {}: ", words::name(name, Side::Operator), desk.address);
+    let Some(typed) = beginner.ask_hidden(&question).await? else {
+        let failure = failure::no_token(&desk.address, name.as_str());
+        return Err(beginner.leave(Err(failure)).await);
+    };
+    match secret::token(&typed) {
+        Ok(token) => Ok(token),
+        Err(error) => {
+            let failure = failure::bad_secret("what was typed", error);
+            Err(beginner.leave(Err(failure)).await)
+        }
+    }
+}
+
+fn remembering(link: Link, place: Option<Place>, token: Option<Secret>) -> Link {
+    match place {
+        Some(place) => link.remembering(Remembering { place, token }),
+        None => link,
+    }
 }
 
 fn login_name() -> Result<Name, Failure> {
@@ -365,6 +535,7 @@ mod tests {
         assert_snapshot!("help", help(&[]));
         assert_snapshot!("help_call", help(&["call"]));
         assert_snapshot!("help_desk", help(&["desk"]));
+        assert_snapshot!("help_forget", help(&["forget"]));
     }
 
     #[test]
@@ -386,7 +557,10 @@ mod tests {
             &["call", "host", "--line", "a b"],
             &["desk", "host", "--resume"],
             &["desk", "host", "--line", "main"],
-            &["forget", "host"],
+            &["call", "host", "--invite", "--invite-file", "x"],
+            &["call", "host", "--token-file", "x"],
+            &["desk", "host", "--invite"],
+            &["forget"],
             &[],
         ] {
             assert_eq!(exit(wrong).map(|_| ()), Err(64), "{wrong:?}");

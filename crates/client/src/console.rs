@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use crate::{
+    begin,
     link::{Link, NoStream, sign_on},
     ui::{
         act::Mode,
@@ -68,7 +69,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let answering = Answering::ByItself;
-    let opening = sign_on(ticket, name, answering);
+    let opening = sign_on(ticket, name, None, answering);
     let Some(stream) = make_stream() else { return Ok(()) };
     let (mode, screen) = match terminal {
         Terminal::Edited(prompt, printer) => {
@@ -80,6 +81,7 @@ where
         mode,
         seat: Seat::Console,
         answering,
+        clock: begin::now,
         server: "the server".to_owned(),
         beginning: Beginning::New,
         is_kept: false,

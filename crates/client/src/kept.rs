@@ -15,25 +15,21 @@
 //! must not be forgotten in a power cut, as what was begun with it isn't either; lines are worth less.
 
 use std::{
-    env,
-    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read as _},
-    os::unix::fs::{
-        DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _,
-        PermissionsExt as _,
-    },
+    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
-use etcetera::BaseStrategy as _;
 use helpline_proto::{
     ids::{Answering, CallId, Nonce, Side, Ticket},
     text::{LineName, Name, Text},
     time::UnixMillis,
 };
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
+
+use crate::own::{self, no_follow};
 
 /// The form of these files. Those of another form are left alone.
 const VERSION: u32 = 1;
@@ -123,18 +119,7 @@ impl Directory {
     /// # Errors
     /// There is no home, or it can't be used.
     pub fn of_user() -> Result<Self, KeptError> {
-        let given = env::var_os("XDG_STATE_HOME").map(PathBuf::from);
-        let state = match given.filter(|path| path.is_absolute()) {
-            Some(given) => given,
-            None if env::var_os("HOME").is_none_or(|home| home.is_empty()) => {
-                return Err(KeptError::Nowhere);
-            }
-            None => {
-                let base = etcetera::choose_base_strategy().map_err(|_| KeptError::Nowhere)?;
-                base.state_dir().ok_or(KeptError::Nowhere)?
-            }
-        };
-        Self::open(&state.join("helpline"))
+        Self::open(&own::state()?)
     }
 
     /// This one; it is made if it isn't there, and closed to everybody but its owner.
@@ -142,15 +127,7 @@ impl Directory {
     /// # Errors
     /// It can't be made or used, or is somebody else's.
     pub fn open(path: &Path) -> Result<Self, KeptError> {
-        let unusable = |error| KeptError::Unusable(path.into(), error);
-        make(path).map_err(unusable)?;
-        let metadata = fs::metadata(path).map_err(unusable)?;
-        if metadata.uid() != rustix::process::geteuid().as_raw() {
-            return Err(KeptError::NotOurs(path.into()));
-        }
-        if metadata.mode() & 0o077 != 0 {
-            fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(unusable)?;
-        }
+        own::open_directory(path)?;
         Ok(Self(path.into()))
     }
 
@@ -414,26 +391,6 @@ fn lock(path: &Path) -> Option<File> {
         && ours.uid() == rustix::process::geteuid().as_raw()
         && (ours.dev(), ours.ino()) == (there.dev(), there.ino());
     is_it.then_some(file)
-}
-
-/// Neither somewhere else by a link, nor waiting for somebody at the other end of a pipe.
-fn no_follow() -> i32 {
-    (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
-}
-
-/// Makes a directory and those above it. Each is made to outlive a power cut.
-fn make(directory: &Path) -> io::Result<()> {
-    if directory.is_dir() {
-        return Ok(());
-    }
-    let parent = directory.parent().ok_or(io::ErrorKind::NotFound)?;
-    make(parent)?;
-    match DirBuilder::new().mode(0o700).create(directory) {
-        // Another process that starts now was faster.
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    File::open(parent)?.sync_all()
 }
 
 #[cfg(test)]

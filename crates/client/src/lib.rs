@@ -5,12 +5,13 @@
 //! requests.
 //!
 //! ```no_run
-//! use helpline_client::{Address, Event, Link};
+//! use helpline_client::{Address, Event, Link, Security, Trust};
 //! use helpline_client::proto::{message::{Message, Ref}, text::{Name, Text}};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let address: Address = "helpline://127.0.0.1/main".parse()?;
-//! let mut link = Link::call(&address, Name::new("Ada")?).await?;
+//! let security = Security::Tls(Trust::FirstContact);
+//! let mut link = Link::call(&address, Name::new("Ada")?, &security).await?;
 //! while let Some(event) = link.next().await {
 //!     match event {
 //!         Event::Told(_, Message::Connected(connected)) => {
@@ -30,6 +31,10 @@
 //! # }
 //! ```
 //!
+//! Whom to trust is for you to decide ([`Security`]): this library keeps no list of servers and reads no settings.
+//! A program that calls the same server again should keep whom it has [`met`](Stream::met), and expect the same
+//! [`Trust::Key`] or [`Trust::PublicRoots`] the next time.
+//!
 //! What others say may hold anything, escape sequences for a terminal too: clean it before it is shown.
 //!
 //! Beside that, the command line `helpline` ([`cli`]) and the operator's screen that a server shows as
@@ -39,13 +44,15 @@
 
 pub use helpline_proto as proto;
 pub use helpline_proto::{
-    address::{Address, AddressError, PORT},
+    address::{Address, AddressError, Fingerprint, PORT},
     session::{ClientEvent as Event, Lost, NotOpen, Opening},
 };
 
 pub use self::{
-    dial::{DialError, PATIENCE, dial},
+    dial::{DialError, Dialler, PATIENCE},
     link::{Link, NoStream, ticket},
+    stream::Stream,
+    trust::{Met, Security, Trust},
 };
 
 mod begin;
@@ -54,5 +61,11 @@ pub mod console;
 mod dial;
 mod json;
 pub mod kept;
+mod known;
 mod link;
+mod own;
+mod secret;
+mod stream;
+mod tokens;
+mod trust;
 mod ui;

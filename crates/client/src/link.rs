@@ -15,19 +15,21 @@ use helpline_proto::{
     limits,
     message::{Join, Message, Ref, SignOn},
     session::{ClientSession, Lost, NotOpen, Opening},
-    text::{Agent, LineName, Name, Text},
+    text::{Agent, LineName, Name, Secret, Text},
     time::Moment,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
     time::{Instant, Sleep, sleep_until, timeout},
 };
 
 use crate::{
     Address, Event,
-    dial::{DialError, dial},
+    dial::{DialError, Dialler},
     kept::Kept,
+    stream::Stream,
+    tokens::Remembering,
+    trust::Security,
 };
 
 use self::{
@@ -63,12 +65,13 @@ mod wire;
 /// anybody else, the last event is [`Event::Over`]; lines that are still unsaid then have no
 /// [`Event::NotSaid`], and are counted by [`unsaid`](Self::unsaid).
 #[derive(Debug)]
-pub struct Link<S = TcpStream> {
+pub struct Link<S = Stream> {
     state: State<S>,
     session: ClientSession,
     redial: Option<Redial<S>>,
     again: Again,
     kept: Option<Kept>,
+    remembering: Option<Remembering>,
     /// What has happened and wasn't told yet.
     events: VecDeque<Event>,
     /// When the session's clock began to count.
@@ -130,60 +133,81 @@ pub fn ticket() -> Result<Ticket, getrandom::Error> {
     Ok(Ticket(bytes))
 }
 
-impl Link<TcpStream> {
+impl Link<Stream> {
     /// Dials, and asks for a place on the line that the address names, or on the server's own.
+    ///
+    /// For a line that wants an invitation, [`dial`](Self::dial) with a `Join` that has it.
     ///
     /// # Errors
     /// There is no connection: the first one is tried once. What the server says to the request comes from
     /// [`next`](Self::next).
-    pub async fn call(address: &Address, name: Name) -> Result<Self, DialError> {
+    pub async fn call(
+        address: &Address,
+        name: Name,
+        security: &Security,
+    ) -> Result<Self, DialError> {
         let ticket = ticket().map_err(DialError::NoRandomness)?;
-        Self::dial(address, join(ticket, address.line.clone(), name)).await
+        Self::dial(address, join(ticket, address.line.clone(), name, None), security).await
     }
 
-    /// Dials, and signs on as an operator.
+    /// Dials, and signs on as an operator, with the token of the account of this name.
+    ///
+    /// The token is sent to whoever `security` trusts: with [`Trust::FirstContact`](crate::Trust::FirstContact)
+    /// that may be anybody. To look first whom one has [`met`](Stream::met), begin with a [`Dialler`].
     ///
     /// # Errors
     /// As for [`call`](Self::call).
     pub async fn desk(
         address: &Address,
         name: Name,
+        token: Option<Secret>,
         answering: Answering,
+        security: &Security,
     ) -> Result<Self, DialError> {
         let ticket = ticket().map_err(DialError::NoRandomness)?;
-        Self::dial(address, sign_on(ticket, name, answering)).await
+        Self::dial(address, sign_on(ticket, name, token, answering), security).await
     }
 
     /// Dials, and begins with whatever is asked for: with a ticket that was kept, for example.
     ///
     /// # Errors
     /// As for [`call`](Self::call).
-    pub async fn dial(address: &Address, opening: Opening) -> Result<Self, DialError> {
-        let stream = dial(address).await?;
-        Ok(Self::over(stream, opening).dialling(address))
+    pub async fn dial(
+        address: &Address,
+        opening: Opening,
+        security: &Security,
+    ) -> Result<Self, DialError> {
+        let dialler = Dialler::new(address, security)?;
+        let stream = dialler.dial().await?;
+        Ok(Self::over(stream, opening).dialling(dialler))
     }
 
-    /// Makes new connections to this address.
-    pub(crate) fn dialling(self, address: &Address) -> Self {
-        let address = address.clone();
+    /// Makes new connections with this.
+    #[must_use]
+    pub fn dialling(self, dialler: Dialler) -> Self {
         self.redialling(move || {
-            let address = address.clone();
-            async move {
-                dial(&address).await.map_err(|error| {
-                    tracing::debug!("no connection: {error}");
-                    NoStream::ForNow
-                })
-            }
+            let dialler = dialler.clone();
+            async move { dialler.redial().await.map_err(|_| NoStream::ForNow) }
         })
     }
 }
 
-pub(crate) fn join(ticket: Ticket, line: Option<LineName>, name: Name) -> Opening {
-    Opening::Join(Join { ticket, line, name, invite: None })
+pub(crate) fn join(
+    ticket: Ticket,
+    line: Option<LineName>,
+    name: Name,
+    invite: Option<Secret>,
+) -> Opening {
+    Opening::Join(Join { ticket, line, name, invite })
 }
 
-pub(crate) fn sign_on(ticket: Ticket, name: Name, answering: Answering) -> Opening {
-    Opening::SignOn(SignOn { ticket, name, answering, token: None })
+pub(crate) fn sign_on(
+    ticket: Ticket,
+    name: Name,
+    token: Option<Secret>,
+    answering: Answering,
+) -> Opening {
+    Opening::SignOn(SignOn { ticket, name, answering, token })
 }
 
 #[expect(clippy::expect_used, reason = "a name and a version are shorter than 64 bytes")]
@@ -210,6 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             redial: None,
             again,
             kept: None,
+            remembering: None,
             events: VecDeque::new(),
             begun: Instant::now(),
             timer: Box::pin(sleep_until(Instant::now())),
@@ -238,6 +263,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             self.session.restore(line.call, line.nonce, line.text.clone());
         }
         Self { kept: Some(kept), ..self }
+    }
+
+    /// Remembers the token once it was good, or removes it once it is not.
+    pub(crate) fn remembering(self, remembering: Remembering) -> Self {
+        Self { remembering: Some(remembering), ..self }
     }
 
     /// What happens next. `None` after [`Event::Over`].
@@ -327,7 +357,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.session.typing(call);
     }
 
-    /// Asks for anything else: `Next`, `Answer`, `Ready`, `Pause`, `SignOff`. Without a connection the answer
+    /// Asks for anything else: `Next`, `Answer`, `Ready`, `Pause`, `SignOff`, `Ban`, `Invite`. Without a connection the answer
     /// is an `Error`.
     pub fn request(&mut self, request: Message, reference: Ref) {
         self.session.request(request, reference);
@@ -421,8 +451,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                     self.lost(lost.clone());
                     continue;
                 }
-                Event::Over(_) => self.state = State::Over,
-                Event::Told(_, Message::Admitted(_)) => self.again.let_in(self.now()),
+                Event::Over(lost) => {
+                    self.state = State::Over;
+                    if let Some(remembering) = &mut self.remembering {
+                        remembering.over(lost);
+                    }
+                }
+                Event::Told(_, Message::Admitted(_)) => {
+                    self.again.let_in(self.now());
+                    if let Some(remembering) = &mut self.remembering {
+                        remembering.let_in();
+                    }
+                }
                 Event::Told(_, Message::Connected(_)) => self.again.answered(),
                 // Other numbers, or fewer lines.
                 Event::Told(_, Message::Resumed(_)) | Event::NotSaid { .. } => changed = true,

@@ -16,4 +16,5 @@ pub(crate) mod output;
 pub(crate) mod run;
 pub(crate) mod screen;
 pub(crate) mod sending;
+pub(crate) mod span;
 pub(crate) mod words;

@@ -1,3 +1,5 @@
+use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
+
 use tempfile::TempDir;
 
 use super::*;

@@ -97,7 +97,7 @@ fn text(text: &str) -> Text {
 /// Both ends, over a wire that holds so many bytes.
 fn pair(bytes: usize) -> (Link<DuplexStream>, Server) {
     let (near, far) = duplex(bytes);
-    let link = Link::over(near, join(TICKET, None, name()));
+    let link = Link::over(near, join(TICKET, None, name(), None));
     let session = ServerSession::new(Settings::default(), Moment(0));
     (link, Server { stream: far, session, received: BytesMut::new() })
 }
@@ -427,8 +427,8 @@ async fn wherever_a_connection_is_cut_no_line_is_lost_or_doubled() {
         let desk = Shared::<Desk>::default();
         let again = Arc::clone(&desk);
         let mut cuts = [left, usize::MAX].into_iter();
-        let mut link =
-            Link::over(connect(&desk, left), join(TICKET, None, name())).redialling(move || {
+        let mut link = Link::over(connect(&desk, left), join(TICKET, None, name(), None))
+            .redialling(move || {
                 std::future::ready(Ok(connect(&again, cuts.next().unwrap_or(usize::MAX))))
             });
         match say_all(&mut link, true).await {
@@ -471,7 +471,8 @@ async fn whatever_instant_a_process_is_killed_at_the_next_one_says_the_rest() {
         let (_home, directory) = directory();
         let desk = Shared::<Desk>::default();
         let stream = connect(&desk, left);
-        let mut link = Link::over(stream, join(TICKET, None, name())).keeping(keep(&directory));
+        let mut link =
+            Link::over(stream, join(TICKET, None, name(), None)).keeping(keep(&directory));
         // Without another stream the cut is the end, as a kill would be: nothing is done any more.
         let ended = say_all(&mut link, true).await;
         let unsaid = link.unsaid();
@@ -500,7 +501,7 @@ async fn lines_said_without_a_connection_are_sent_with_the_next_one() {
     let again = Arc::clone(&desk);
     let mut fails = 3;
     let mut link =
-        Link::over(connect(&desk, 450), join(TICKET, None, name())).redialling(move || {
+        Link::over(connect(&desk, 450), join(TICKET, None, name(), None)).redialling(move || {
             fails -= 1;
             let up = fails < 0;
             std::future::ready(if up {
@@ -575,7 +576,7 @@ async fn it_is_given_up_when_nothing_is_kept_any_more() {
         wait_s: None,
         next_nonce: Nonce(1),
     };
-    let call = || join(TICKET, None, name());
+    let call = || join(TICKET, None, name(), None);
     let (lost, waited, attempts) = given_up(call(), vec![admitted(), place.into()]).await;
     assert_eq!((lost, waited), (Lost::Broken, limits::WAITING_GRACE));
     // Every 2 s at the latest.
@@ -583,7 +584,7 @@ async fn it_is_given_up_when_nothing_is_kept_any_more() {
     let connected = || Connected { call: CALL, peer: name(), next_nonce: Nonce(1) }.into();
     let (_, waited, _) = given_up(call(), vec![admitted(), connected()]).await;
     assert_eq!(waited, limits::CALL_GRACE);
-    let desk = sign_on(TICKET, name(), Answering::ByHand);
+    let desk = sign_on(TICKET, name(), None, Answering::ByHand);
     let (_, waited, _) = given_up(desk, vec![admitted()]).await;
     assert_eq!(waited, limits::CALL_GRACE);
     // How it was lost is told in the end, too.
@@ -670,7 +671,7 @@ async fn a_call_that_is_gone_takes_its_lines_with_it() {
 async fn whoever_reads_nothing_keeps_their_place_all_the_same() {
     let desk = Shared::<Desk>::default();
     let again = Arc::clone(&desk);
-    let mut link = Link::over(connect(&desk, usize::MAX), join(TICKET, None, name()))
+    let mut link = Link::over(connect(&desk, usize::MAX), join(TICKET, None, name(), None))
         .redialling(move || std::future::ready(Ok(connect(&again, usize::MAX))));
     link.let_in().await.unwrap();
     assert!(timeout(Duration::from_secs(600), link.keep()).await.is_err());

@@ -243,6 +243,7 @@ impl Caller {
         let shown = words::ended(ended, Side::Caller, self.peer.as_deref());
         let end = match (ended.by, ended.why, self.stage) {
             (_, Why::TIMED_OUT, _) => Err(failure::timed_out(&self.again(""))),
+            (_, Why::BANNED, _) => Err(failure::banned()),
             (By::Server, _, Stage::Talking) => Err(failure::stopped_in_call()),
             (By::Server, _, _) => Err(failure::stopped_while_waiting()),
             (By::Caller | By::Operator, _, _) if self.answered => Ok(Exit::Ok),
@@ -320,7 +321,13 @@ impl Caller {
                 Ask::Typing => self.talks_in().map(Act::Typing).into_iter().collect(),
                 Ask::Help => vec![note(words::CALLER_HELP)],
                 // Operators' requests are not read for a caller.
-                Ask::Nothing | Ask::Next | Ask::Answer(_) | Ask::Ready | Ask::Pause => Vec::new(),
+                Ask::Nothing
+                | Ask::Next
+                | Ask::Answer(_)
+                | Ask::Ready
+                | Ask::Pause
+                | Ask::Ban { .. }
+                | Ask::Invite(..) => Vec::new(),
             },
             Err(refused) => self.refused(&refused),
         }

@@ -1,5 +1,7 @@
 //! Why a program ended otherwise than wanted: the exit code, what happened, what to do.
 
+use std::fmt;
+
 use helpline_cli_common::exit::{Exit, Failure};
 use helpline_proto::{
     code::{Code, Why},
@@ -9,34 +11,135 @@ use helpline_proto::{
     version,
 };
 
-use crate::{Address, dial::DialError};
+use crate::{Address, Fingerprint, dial::DialError, known::KnownError};
 
 use super::words;
 
 /// There is no connection.
 pub(crate) fn dial(address: &Address, error: DialError) -> Failure {
+    let server = address.to_string();
+    let unreachable = format!("{server} can't be reached");
     match error {
-        DialError::NoTls => Failure::new(Exit::Config, "the link can't be followed")
+        DialError::NoTls => Failure::new(Exit::Usage, "the link can't be followed")
             .because(DialError::NoTls)
-            .hint("to connect unencrypted anyway, dial the host and port alone"),
+            .hint("leave --plaintext away, or dial the host and port alone"),
         DialError::NoRandomness(_) => Failure::new(Exit::Other, "no call can begin").because(error),
         DialError::NoAddress(_) => {
-            Failure::new(Exit::Unavailable, format!("{address} can't be reached"))
-                .because(error)
-                .hint("check the name")
+            Failure::new(Exit::Unavailable, unreachable).because(error).hint("check the name")
         }
         DialError::Unreachable(_) | DialError::TimedOut => {
-            Failure::new(Exit::Unavailable, format!("{address} can't be reached"))
+            Failure::new(Exit::Unavailable, unreachable)
                 .because(error)
                 .hint("check the address, and whether a helpline-server listens there")
         }
+        DialError::Broken(error) => {
+            Failure::new(Exit::Unavailable, format!("{server} ended the connection without a word"))
+                .because(error)
+                .hint("check whether that is a helpline-server")
+        }
+        DialError::NotTls(error) => Failure::new(
+            Exit::Protocol,
+            format!("{server} is not a Helpline server, or an old one that speaks no TLS"),
+        )
+        .because(error)
+        .hint("check host and port"),
+        DialError::OtherKey { expected, found } if address.fingerprint.is_some() => Failure::new(
+            Exit::NoPermission,
+            format!("{server} does not have the key that the link names"),
+        )
+        .because(DialError::OtherKey { expected, found })
+        .hint(
+            "somebody else may be answering in its place; \
+                 ask whoever gave you the link whether it is still right",
+        ),
+        DialError::OtherKey { expected, found } => other_key(&server, expected, found),
+        DialError::NotVouched(_) => Failure::new(
+            Exit::NoPermission,
+            format!("{server} can't show any more that it is what it was"),
+        )
+        .because(error)
+        .hint(changed(&server)),
     }
+}
+
+/// Another key was remembered.
+pub(crate) fn other_key(
+    server: &str,
+    expected: impl fmt::Display,
+    found: impl fmt::Display,
+) -> Failure {
+    Failure::new(Exit::NoPermission, format!("the key of {server} has changed"))
+        .because(format!("expected {expected}, but it has {found}"))
+        .hint(changed(server))
+}
+
+fn changed(server: &str) -> String {
+    format!(
+        "somebody else may be answering in its place. Ask whoever runs it; if it has changed: helpline forget {server}"
+    )
+}
+
+/// The file with the servers that were met before is of no use.
+pub(crate) fn known(error: &KnownError) -> Failure {
+    let (what, hint) = match error {
+        KnownError::Damaged { server, .. } => (
+            "it can't be told which servers were met before",
+            format!("correct the line, or remove it with: helpline forget {server}"),
+        ),
+        KnownError::Unreadable(..) => (
+            "it can't be told which servers were met before",
+            "make that a file that you can read, or remove it".to_owned(),
+        ),
+        KnownError::Another(_) | KnownError::NotKept(_) => (
+            "known servers can't be written",
+            "make that a file and a directory of your own that you can write".to_owned(),
+        ),
+    };
+    Failure::new(Exit::Config, what).because(error).hint(hint)
+}
+
+/// A server that nobody knows yet is not told an operator's secrets.
+pub(crate) fn not_confirmed(address: &Address, key: Fingerprint) -> Failure {
+    Failure::new(
+        Exit::NoPermission,
+        format!("{address} was never met before, so it is not told your token"),
+    )
+    .because(format!("its key is {key}"))
+    .hint(format!(
+        "if whoever runs it says that this is right: helpline desk helpline://{address}/#{key}"
+    ))
+}
+
+/// An operator's secrets don't travel unencrypted.
+pub(crate) fn never_unencrypted(address: &Address) -> Failure {
+    Failure::new(Exit::NoPermission, format!("no token is sent to {address} unencrypted"))
+        .hint("leave --plaintext away; it is for servers on this machine")
+}
+
+/// There is no token, and nobody to be asked for it.
+pub(crate) fn no_token(address: &Address, name: &str) -> Failure {
+    Failure::new(Exit::NoPermission, format!("there is no token for {name} at {address}")).hint(
+        "it comes from --token-file, the variable HELPLINE_TOKEN or a prompt on a terminal; \
+         whoever runs the server gives it out",
+    )
+}
+
+/// There is nobody to be asked for an invitation.
+pub(crate) fn no_invitation() -> Failure {
+    Failure::new(Exit::NoPermission, "an invitation can only be asked for on a terminal")
+        .hint("without one it comes from --invite-file or the variable HELPLINE_INVITE")
+}
+
+/// What was handed in from somewhere is no token, or no invitation.
+pub(crate) fn bad_secret(place: &str, error: impl fmt::Display) -> Failure {
+    Failure::new(Exit::Config, format!("{place} can't be used")).because(error)
 }
 
 /// Every place is taken.
 pub(crate) fn busy(busy: &Busy) -> Failure {
     let why = match busy.why {
         Why::FULL => "every place is taken".to_owned(),
+        Why::TOO_MANY => "too many callers from your address wait already".to_owned(),
         why => why.to_string(),
     };
     let wait = busy.wait_s.map(|wait| format!("the wait would have been {}; ", words::wait(wait)));
@@ -50,11 +153,16 @@ pub(crate) fn closed(closed: &Closed) -> Failure {
         Why::STOPPING => "the server stops".to_owned(),
         why => why.to_string(),
     };
-    let hint = match closed.retry_after_s {
+    Failure::new(Exit::TempFail, "the line is closed")
+        .because(why)
+        .hint(again_in(closed.retry_after_s))
+}
+
+fn again_in(retry_after_s: Option<u32>) -> String {
+    match retry_after_s {
         Some(after) => format!("try again in {}", seconds(after)),
         None => "try again later".to_owned(),
-    };
-    Failure::new(Exit::TempFail, "the line is closed").because(why).hint(hint)
+    }
 }
 
 fn seconds(seconds: u32) -> String {
@@ -63,6 +171,11 @@ fn seconds(seconds: u32) -> String {
         2..=119 => format!("{seconds} seconds"),
         _ => format!("{} minutes", seconds.div_ceil(60)),
     }
+}
+
+/// The operator has banned the caller, who need not be told so in these words.
+pub(crate) fn banned() -> Failure {
+    Failure::new(Exit::NoPermission, "the operator ended the call")
 }
 
 /// The server stopped before anybody answered, or while the caller waited again.
@@ -138,6 +251,39 @@ fn refused(server: &str, goodbye: &Goodbye) -> Failure {
                 .hint(format!("this program speaks {own}; update one of the two"))
         }
         Code::STOPPING => stopped_while_waiting(),
+        Code::NOT_ENCRYPTED => {
+            Failure::new(Exit::NoPermission, format!("{server} wants this encrypted"))
+                .because(detail)
+                .hint("leave --plaintext away")
+        }
+        Code::NOT_RECOGNISED => Failure::new(
+            Exit::NoPermission,
+            format!("{server} has no account with this name and token"),
+        )
+        .hint(
+            "the name is the account's (--name); the token comes from --token-file, HELPLINE_TOKEN \
+             or a prompt, and whoever runs the server gives it out",
+        ),
+        Code::DISABLED => Failure::new(
+            Exit::NoPermission,
+            format!("{server} has disabled or removed the account, or given it another token"),
+        )
+        .hint("ask whoever runs the server"),
+        Code::INVITATION => {
+            Failure::new(Exit::NoPermission, format!("{server} asks for an invitation that holds"))
+                .hint(
+                    "--invite asks for it; it can also come from --invite-file or HELPLINE_INVITE",
+                )
+        }
+        Code::BANNED => Failure::new(
+            Exit::NoPermission,
+            format!("{server} takes nothing from your address at the moment"),
+        )
+        .hint(again_in(goodbye.retry_after_s)),
+        Code::TOO_MANY => {
+            Failure::new(Exit::TempFail, format!("{server} has too much from your address already"))
+                .hint(again_in(goodbye.retry_after_s))
+        }
         Code::NOT_ALLOWED | Code::TICKET_IN_USE => {
             Failure::new(Exit::NoPermission, format!("{server} refused")).because(detail)
         }
@@ -154,6 +300,10 @@ fn not_helpline(server: &str, error: &DecodeError) -> Failure {
         .hint("check host and port")
 }
 
+/// Whoever was let in may hear of these later, too.
+const SENT_AWAY: [Code; 5] =
+    [Code::NOT_ENCRYPTED, Code::NOT_RECOGNISED, Code::DISABLED, Code::INVITATION, Code::TOO_MANY];
+
 /// The connection is lost.
 pub(crate) fn lost(server: &str, lost: &Lost) -> Failure {
     match lost {
@@ -161,6 +311,8 @@ pub(crate) fn lost(server: &str, lost: &Lost) -> Failure {
         Lost::Goodbye(goodbye) if goodbye.code == Code::STOPPING => {
             Failure::new(Exit::Unavailable, "the server stopped")
         }
+        Lost::Goodbye(goodbye) if goodbye.code == Code::BANNED => banned(),
+        Lost::Goodbye(goodbye) if SENT_AWAY.contains(&goodbye.code) => refused(server, goodbye),
         _ => Failure::new(Exit::Unavailable, format!("the connection to {server} was lost"))
             .because(lost),
     }

@@ -1,16 +1,17 @@
 //! What a line that was entered means.
 
 use helpline_proto::{
-    ids::{CallId, Side},
+    ids::{CallId, Side, Uses},
     limits,
     message::Ref,
-    text::Text,
+    text::{Detail, Text},
+    time::UnixMillis,
 };
 use serde_json::{Map, Value};
 
 use crate::json::Local;
 
-use super::act::Mode;
+use super::{act::Mode, span};
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,9 +34,32 @@ pub(crate) enum Ask {
     Ready,
     /// To be given none.
     Pause,
+    /// To ban the address of whoever is called by.
+    Ban {
+        /// For so many seconds.
+        for_s: u32,
+        /// Why.
+        reason: Detail,
+    },
+    /// To have an invitation made.
+    Invite(Uses, Until),
     /// To have the commands listed.
     Help,
 }
+
+/// For how long an invitation holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// There is no end to it.
+    EndOfTime,
+    /// For so many seconds from now.
+    Seconds(u32),
+    /// Until then.
+    Moment(UnixMillis),
+}
+
+/// For how long an address is banned if nobody says otherwise: a day.
+const BAN_USUAL: u32 = 24 * 60 * 60;
 
 /// What is asked for, about which call, and how the answer will be recognised.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +97,12 @@ pub(crate) fn read(line: &str, mode: Mode, side: Side, bye: ByeWord) -> Result<A
     Ok(Asked { ask, call: None, reference: Ref::NONE })
 }
 
+/// Whether a command is about the call that it was begun in, and about no other.
+pub(crate) fn is_about_call(line: &str) -> bool {
+    let command = line.split(char::is_whitespace).next().unwrap_or_default();
+    matches!(command, "/say" | "/ban")
+}
+
 /// What is wrong with a line of which only the length is known.
 pub(crate) fn too_long() -> Refused {
     let detail = format!("a text has at most {} bytes; this line has more", limits::TEXT);
@@ -108,6 +138,8 @@ fn slash(line: &str, side: Side) -> Result<Ask, Refused> {
         ("/next", Side::Operator) => Ask::Next,
         ("/ready", Side::Operator) => Ask::Ready,
         ("/pause", Side::Operator) => Ask::Pause,
+        ("/ban", Side::Operator) => return slash_ban(rest.trim()).map_err(refused),
+        ("/invite", Side::Operator) => return slash_invite(rest.trim()).map_err(refused),
         _ => {
             let what = format!("{command} is no command here, and nothing was said");
             return Err(refused(format!("{what}; /help lists the commands, /say says anything")));
@@ -118,6 +150,33 @@ fn slash(line: &str, side: Side) -> Result<Ask, Refused> {
     } else {
         Err(refused(format!("{command} stands alone; /say says anything")))
     }
+}
+
+/// `/ban [DURATION] [REASON]`
+fn slash_ban(rest: &str) -> Result<Ask, String> {
+    let (first, others) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let (for_s, reason) = match span::read(first) {
+        Some(for_s) => (for_s, others),
+        // Better asked again than banned for another time than was meant.
+        None if span::is_like_one(first) => {
+            return Err("/ban is followed by how long, as in 30m, 2h or 1d, and why".to_owned());
+        }
+        None => (BAN_USUAL, rest),
+    };
+    Ok(Ask::Ban { for_s, reason: detail(reason)? })
+}
+
+/// `/invite [once|DURATION]`
+fn slash_invite(rest: &str) -> Result<Ask, String> {
+    match (rest, span::read(rest)) {
+        ("" | "once", _) => Ok(Ask::Invite(Uses::Once, Until::EndOfTime)),
+        (_, Some(seconds)) => Ok(Ask::Invite(Uses::Many, Until::Seconds(seconds))),
+        (_, None) => Err("/invite is followed by once, or by how long: 30m, 2h or 1d".to_owned()),
+    }
+}
+
+fn detail(reason: &str) -> Result<Detail, String> {
+    Detail::new(reason.trim()).map_err(|_| format!("a reason has at most {} bytes", limits::DETAIL))
 }
 
 /// Reads a command: `{"kind":K,"ref":R,"body":{…}}`, of which only `kind` has to be there.
@@ -170,7 +229,37 @@ fn command(line: &str, side: Side) -> Result<Asked, Refused> {
         },
         ("ready", Side::Operator) => Ask::Ready,
         ("pause", Side::Operator) => Ask::Pause,
-        ("next" | "answer" | "ready" | "pause", Side::Caller) => {
+        ("ban", Side::Operator) => {
+            let for_s = match body.remove("for_s") {
+                None | Some(Value::Null) => Some(BAN_USUAL),
+                Some(value) => value.as_u64().and_then(|seconds| u32::try_from(seconds).ok()),
+            };
+            let for_s = for_s.filter(|seconds| *seconds > 0);
+            let for_s = for_s.ok_or_else(|| bad("for_s is a number of seconds, from 1 on"))?;
+            let reason = match body.remove("reason") {
+                None | Some(Value::Null) => String::new(),
+                Some(Value::String(reason)) => reason,
+                Some(_) => return Err(bad("reason is a string")),
+            };
+            Ask::Ban { for_s, reason: detail(&reason).map_err(|detail| bad(&detail))? }
+        }
+        ("invite", Side::Operator) => {
+            let uses = match body.remove("uses").as_ref().map(Value::as_str) {
+                None | Some(Some("once")) => Uses::Once,
+                Some(Some("many")) => Uses::Many,
+                Some(_) => return Err(bad("uses is \"once\" or \"many\"")),
+            };
+            let until = match body.remove("until") {
+                None | Some(Value::Null) => Until::EndOfTime,
+                Some(value) => {
+                    let until = value.as_i64().filter(|until| *until >= 0);
+                    let bad = || bad("until is a time in milliseconds since 1970, or null");
+                    Until::Moment(UnixMillis(until.ok_or_else(bad)?))
+                }
+            };
+            Ask::Invite(uses, until)
+        }
+        ("next" | "answer" | "ready" | "pause" | "ban" | "invite", Side::Caller) => {
             return Err(bad(&format!("{kind} is for operators")));
         }
         _ => return Err(bad(&format!("no command is named {kind:?}"))),
@@ -248,6 +337,54 @@ mod tests {
         }
     }
 
+    fn ban(for_s: u32, reason: &str) -> Ask {
+        Ask::Ban { for_s, reason: Detail::new(reason).unwrap() }
+    }
+
+    #[test]
+    fn a_ban_takes_a_day_and_no_reason_unless_told_otherwise() {
+        for (line, wanted) in [
+            ("/ban", ban(86_400, "")),
+            ("/ban 2h", ban(7_200, "")),
+            ("/ban  30m  only noise ", ban(1_800, "only noise")),
+            ("/ban only noise", ban(86_400, "only noise")),
+        ] {
+            assert_eq!(entered(line, Mode::Terminal), wanted, "{line}");
+        }
+        let refused = |line: &str, side| read(line, Mode::Terminal, side, ByeWord::HangsUp);
+        for unclear in ["/ban 2hours", "/ban 0h", "/ban 3 strikes", "/ban 99999999d"] {
+            let refused = refused(unclear, Side::Operator).unwrap_err();
+            assert_eq!(refused.code, Local::BadCommand, "{unclear}");
+        }
+        assert!(
+            refused(&format!("/ban {}", "x".repeat(limits::DETAIL + 1)), Side::Operator).is_err()
+        );
+        assert!(refused("/ban", Side::Caller).is_err());
+        assert_eq!(entered("/ban", Mode::Pipe), said("/ban"));
+    }
+
+    #[test]
+    fn an_invitation_is_for_once_or_for_a_time() {
+        let once = Ask::Invite(Uses::Once, Until::EndOfTime);
+        assert_eq!(entered("/invite", Mode::Terminal), once);
+        assert_eq!(entered("/invite once", Mode::Plain), once);
+        let day = Ask::Invite(Uses::Many, Until::Seconds(86_400));
+        assert_eq!(entered("/invite 1d", Mode::Terminal), day);
+        for unclear in ["/invite many", "/invite 1d 2d", "/invite 0d"] {
+            assert!(read(unclear, Mode::Terminal, Side::Operator, ByeWord::HangsUp).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_about_a_call_is_known_by_its_first_word() {
+        for about in ["/ban", "/ban 1d", "/say\thello"] {
+            assert!(is_about_call(about), "{about}");
+        }
+        for other in ["/next", "/banana", "/invite", "hello"] {
+            assert!(!is_about_call(other), "{other}");
+        }
+    }
+
     #[test]
     fn commands_are_json_objects() {
         let call = CallId([0xab; 16]);
@@ -266,6 +403,19 @@ mod tests {
             (format!(r#"{{"kind":"answer","body":{{"call":"{hex}"}}}}"#), Ask::Answer(call)),
             (r#"{"kind":"ready"}"#.to_owned(), Ask::Ready),
             (r#"{"kind":"pause"}"#.to_owned(), Ask::Pause),
+            (r#"{"kind":"ban"}"#.to_owned(), ban(86_400, "")),
+            (
+                format!(r#"{{"kind":"ban","body":{{"call":"{hex}","for_s":60,"reason":"x"}}}}"#),
+                ban(60, "x"),
+            ),
+            (
+                r#"{"kind":"invite","body":{"uses":"once","until":null}}"#.to_owned(),
+                Ask::Invite(Uses::Once, Until::EndOfTime),
+            ),
+            (
+                r#"{"kind":"invite","body":{"uses":"many","until":1700000000000}}"#.to_owned(),
+                Ask::Invite(Uses::Many, Until::Moment(UnixMillis(1_700_000_000_000))),
+            ),
         ] {
             assert_eq!(ask(&line).map(|asked| asked.ask), Ok(wanted), "{line}");
         }
@@ -287,6 +437,7 @@ mod tests {
             (r#"{"kind":"hang_up","body":{"call":"x"}}"#, 0, "call is not the name of a call"),
             (r#"{"kind":"dance"}"#, 0, "no command is named \"dance\""),
             (r#"{"kind":"next"}"#, 0, "next is for operators"),
+            (r#"{"kind":"ban","body":{"for_s":60}}"#, 0, "ban is for operators"),
         ] {
             let refused = read(line, Mode::Json, Side::Caller, ByeWord::HangsUp).unwrap_err();
             assert_eq!(
@@ -298,6 +449,19 @@ mod tests {
                 },
                 "{line}"
             );
+        }
+        for (line, detail) in [
+            (r#"{"kind":"ban","body":{"for_s":0}}"#, "for_s is a number of seconds, from 1 on"),
+            (r#"{"kind":"ban","body":{"for_s":1.5}}"#, "for_s is a number of seconds, from 1 on"),
+            (r#"{"kind":"ban","body":{"reason":7}}"#, "reason is a string"),
+            (r#"{"kind":"invite","body":{"uses":"twice"}}"#, "uses is \"once\" or \"many\""),
+            (
+                r#"{"kind":"invite","body":{"until":"soon"}}"#,
+                "until is a time in milliseconds since 1970, or null",
+            ),
+        ] {
+            let refused = read(line, Mode::Json, Side::Operator, ByeWord::HangsUp).unwrap_err();
+            assert_eq!(refused.detail, detail, "{line}");
         }
         let deep = format!("{{\"kind\":{}", "[".repeat(100_000));
         assert!(read(&deep, Mode::Json, Side::Caller, ByeWord::HangsUp).is_err());

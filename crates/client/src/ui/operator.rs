@@ -15,14 +15,15 @@ use std::collections::BTreeMap;
 use helpline_cli_common::exit::{Exit, Failure};
 use helpline_proto::{
     code::Code,
-    ids::{Answering, CallId, Nonce, Seq, Side},
+    ids::{Answering, CallId, Nonce, Seq, Side, Uses},
     limits,
     message::{
-        Admitted, Answer, Connected, Message, Next, Offer, Pause, PutBack, Ready, Ref, Resumed,
-        SignOff, Withdrawn,
+        Admitted, Answer, Ban, Banned, Connected, Invite, Invited, Message, Next, Offer, Pause,
+        PutBack, Ready, Ref, Resumed, SignOff, Withdrawn,
     },
     session::{ClientEvent, Lost},
-    text::Text,
+    text::{Detail, Text},
+    time::UnixMillis,
 };
 
 use crate::json::Local;
@@ -33,8 +34,8 @@ use super::{
     connection::{Beginning, Connection, may_be_good},
     earlier::Earlier,
     failure,
-    input::{self, Ask, Asked, ByeWord, Refused},
-    words,
+    input::{self, Ask, Asked, ByeWord, Refused, Until},
+    span, words,
 };
 
 /// Where an operator sits.
@@ -52,6 +53,8 @@ pub(crate) struct Manner {
     pub(crate) mode: Mode,
     pub(crate) seat: Seat,
     pub(crate) answering: Answering,
+    /// What this machine's clock says.
+    pub(crate) clock: fn() -> UnixMillis,
     /// What was dialled, for messages.
     pub(crate) server: String,
     pub(crate) beginning: Beginning,
@@ -94,6 +97,10 @@ pub(crate) struct Operator {
     on_break: bool,
     /// A person has asked for a caller, and the answer isn't there yet.
     asks: bool,
+    /// What to tell once the last ban asked for is there.
+    ban: Option<(CallId, String)>,
+    /// The same of the last invitation.
+    invitation: Option<String>,
     input_ended: bool,
     /// Lines under way.
     unsaid: usize,
@@ -118,6 +125,8 @@ impl Operator {
             offer: None,
             on_break: false,
             asks: false,
+            ban: None,
+            invitation: None,
             input_ended: false,
             unsaid: 0,
             lost: 0,
@@ -195,6 +204,8 @@ impl Operator {
             }
             Message::Offer(offer) => self.offered(offer),
             Message::Withdrawn(withdrawn) => self.withdrawn(withdrawn),
+            Message::Banned(banned) => self.banned(banned),
+            Message::Invited(invited) => self.invited(invited),
             Message::Error(error) => {
                 self.asks = false;
                 vec![problem(words::error(error))]
@@ -310,6 +321,18 @@ impl Operator {
         vec![note(format!("{who} is no longer waiting ({} waiting)", withdrawn.waiting))]
     }
 
+    fn banned(&mut self, banned: &Banned) -> Vec<Act> {
+        let asked = self.ban.take_if(|(call, _)| *call == banned.call);
+        vec![note(
+            asked.map_or_else(|| "the caller's address is banned".to_owned(), |(_, told)| told),
+        )]
+    }
+
+    fn invited(&mut self, invited: &Invited) -> Vec<Act> {
+        let how = self.invitation.take().map(|how| format!(" ({how})")).unwrap_or_default();
+        vec![note(format!("invitation: {}{how}", invited.code.as_str()))]
+    }
+
     fn over(&mut self, lost: &Lost) -> Vec<Act> {
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         let server = self.manner.server.as_str();
@@ -383,16 +406,25 @@ impl Operator {
                 Err(why) => self.refused(reference, why),
             },
             // A program hears of it from the link, with its reference.
-            Ask::Answer(_) | Ask::Next | Ask::Ready | Ask::Pause
+            Ask::Answer(_)
+            | Ask::Next
+            | Ask::Ready
+            | Ask::Pause
+            | Ask::Ban { .. }
+            | Ask::Invite(..)
                 if self.connection.is_offline() && !self.is_json() =>
             {
                 vec![problem("there is no connection at the moment; ask again when there is")]
             }
             Ask::Answer(call) => vec![Act::Request(Answer { call }.into(), reference)],
+            Ask::Ban { for_s, reason } => self.ban(call, for_s, reason, reference),
             // These are about no call; one that is named must at least be current.
-            Ask::Next | Ask::Ready | Ask::Pause if call.is_some() && self.which(call).is_err() => {
+            Ask::Next | Ask::Ready | Ask::Pause | Ask::Invite(..)
+                if call.is_some() && self.which(call).is_err() =>
+            {
                 self.refused(reference, Local::NoSuchCall)
             }
+            Ask::Invite(uses, until) => vec![self.invite(uses, until, reference)],
             Ask::Next => {
                 self.asks = self.manner.mode.is_person();
                 vec![Act::Request(Next {}.into(), reference)]
@@ -417,6 +449,39 @@ impl Operator {
                 Seat::Console => words::CONSOLE_HELP,
             })],
         }
+    }
+
+    /// A call that is named needn't be this operator's: that is for the server to judge.
+    fn ban(
+        &mut self,
+        call: Option<CallId>,
+        for_s: u32,
+        reason: Detail,
+        reference: Ref,
+    ) -> Vec<Act> {
+        let Some(call) = call.or_else(|| self.which(None).ok()) else {
+            if self.manner.mode.is_person() {
+                return vec![problem("nobody is on the line")];
+            }
+            return self.refused(reference, Local::WhichCall);
+        };
+        let who = self.talks.get(&call).map_or("the caller", |talk| talk.peer.as_str());
+        self.ban = Some((call, format!("{who}'s address is banned for {}", span::show(for_s))));
+        vec![Act::Request(Ban { call, for_s, reason }.into(), reference)]
+    }
+
+    fn invite(&mut self, uses: Uses, until: Until, reference: Ref) -> Act {
+        let (until, how) = match until {
+            Until::EndOfTime => (None, None),
+            Until::Moment(until) => (Some(until), None),
+            Until::Seconds(seconds) => {
+                let UnixMillis(now) = (self.manner.clock)();
+                let until = now.saturating_add(i64::from(seconds).saturating_mul(1000));
+                (Some(UnixMillis(until)), Some(format!("for {}", span::show(seconds))))
+            }
+        };
+        self.invitation = how.or_else(|| (uses == Uses::Once).then(|| "once".to_owned()));
+        Act::Request(Invite { uses, until }.into(), reference)
     }
 
     /// The call that is meant: the one named, or the only one there is.

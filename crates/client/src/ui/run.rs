@@ -26,6 +26,7 @@ use crate::{Event, link::Link};
 
 use super::{
     act::{Act, Entered, Listens, Mode, Part, Show, Standing, note, problem},
+    input,
     screen::{Happened, Screen},
     sending::{Sending, Tell},
     words,
@@ -108,7 +109,9 @@ where
                 Woken::Happened(Happened::Entered(entered)) => {
                     between.entered(entered, listens, &interrupts, &mut part)
                 }
-                Woken::Happened(Happened::Outdated(line)) if line.starts_with('/') => {
+                Woken::Happened(Happened::Outdated(line))
+                    if line.starts_with('/') && !input::is_about_call(&line) =>
+                {
                     part.entered(Entered::Line(line))
                 }
                 Woken::Happened(Happened::Outdated(line)) => {

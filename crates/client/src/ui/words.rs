@@ -75,6 +75,12 @@ pub(crate) fn ended(ended: &Ended, own: Side, peer: Option<&str>) -> String {
         (Why::TIMED_OUT, _) if own == Side::Caller => "you were away for too long".to_owned(),
         (Why::TIMED_OUT, _) => format!("{} did not come back", peer.unwrap_or("the caller")),
         (Why::STOPPING, _) => "the server stops".to_owned(),
+        // That it was for good is between the operator and the server.
+        (Why::BANNED, _) if own == Side::Caller => {
+            format!("{} ended the call", peer.unwrap_or("the operator"))
+        }
+        (Why::BANNED, None) => "you banned the caller".to_owned(),
+        (Why::BANNED, Some(_)) => "the caller was banned".to_owned(),
         (why, None) => format!("by you: {why}"),
         (why, Some(who)) => format!("by {who}: {why}"),
     };
@@ -89,6 +95,7 @@ pub(crate) fn error(error: &Error) -> String {
         Code::NOT_OFFERED => "that caller is not waiting for your answer".to_owned(),
         Code::CALL_ENDED => "the call has ended".to_owned(),
         Code::STOPPING => "the server stops".to_owned(),
+        Code::NO_ADDRESS => "that caller has no address that could be banned".to_owned(),
         Code::UNANSWERED => "the connection broke before the answer came".to_owned(),
         code if error.detail.as_str().is_empty() => format!("refused: {code}"),
         _ => format!("refused: {}", clean::line(error.detail.as_str())),
@@ -161,6 +168,9 @@ pub(crate) const OPERATOR_HELP: &str = "\
 /pause      take a break: no callers are offered or given
 /ready      end the break
 bye         end the call (as ^D on an empty line)
+/ban        end the call, and take none from the caller's address for a day;
+            or for how long, and why: /ban 2h only noise
+/invite     make an invitation for one call; or for all of a time: /invite 2h
 /say TEXT   say the text as it is, bye too
 /help       this
 ^D with nobody on the line signs off";
@@ -171,6 +181,9 @@ bye         end the call (as ^D on an empty line); the next caller is connected
 /pause      take a break: no callers are given
 /ready      end the break
 /next       answer the caller who has waited longest, in a break too
+/ban        end the call, and take none from the caller's address for a day;
+            or for how long, and why: /ban 2h only noise
+/invite     make an invitation for one call; or for all of a time: /invite 2h
 /say TEXT   say the text as it is, bye too
 /help       this
 ^C ends the server";
@@ -239,6 +252,12 @@ mod tests {
             caller(By::Caller, Why::TIMED_OUT),
             "the call has ended (you were away for too long)"
         );
+        for by in [By::Operator, By::Server] {
+            assert_eq!(caller(by, Why::BANNED), "the call has ended (Wei ended the call)");
+        }
+        let operator = |by| shown(by, Why::BANNED, Side::Operator, Some("Ada"));
+        assert_eq!(operator(By::Operator), "the call has ended (you banned the caller)");
+        assert_eq!(operator(By::Server), "the call has ended (the caller was banned)");
         assert_eq!(caller(By::Server, Why(77)), "the call has ended (by the server: why_77)");
     }
 }

@@ -2,7 +2,7 @@ use helpline_proto::{
     code::Why,
     ids::{By, Resumable},
     message::{Away, Back, Ended, Goodbye, Listed, Said},
-    text::{Detail, LineName, Name},
+    text::{Detail, LineName, Name, Secret},
     time::UnixMillis,
 };
 
@@ -13,7 +13,8 @@ const OTHER: CallId = CallId([2; 16]);
 
 fn manner(mode: Mode, seat: Seat, answering: Answering, beginning: Beginning) -> Manner {
     let server = "here:8001".to_owned();
-    Manner { mode, seat, answering, server, beginning, is_kept: true }
+    let clock = || UnixMillis(1_000_000);
+    Manner { mode, seat, answering, clock, server, beginning, is_kept: true }
 }
 
 impl Operator {
@@ -436,4 +437,98 @@ fn a_console_ends_with_its_server_and_outlives_a_full_disk() {
     gone.told(offline());
     gone.told(ClientEvent::Over(Lost::Broken));
     assert_eq!(exit(gone), Exit::Ok);
+}
+
+fn banned() -> ClientEvent {
+    told(Banned { call: CALL, until: UnixMillis(7) })
+}
+
+#[test]
+fn a_ban_is_about_the_call_one_is_in_and_told_when_it_holds() {
+    let mut desk = desk(Mode::Terminal);
+    assert_eq!(desk.entered(line("/ban")), [problem("nobody is on the line")]);
+    desk.told(connected(CALL));
+    let reason = Detail::new("only noise").unwrap();
+    let asked = request(Ban { call: CALL, for_s: 7_200, reason });
+    assert_eq!(desk.entered(line("/ban 2h only noise")), [asked]);
+    let ended = told(Ended {
+        call: CALL,
+        seq: Seq(9),
+        at: UnixMillis(0),
+        by: By::Operator,
+        why: Why::BANNED,
+    });
+    assert_eq!(
+        desk.told(ended),
+        [note("the call has ended (you banned the caller)"), Act::Shown(CALL, Seq(9))]
+    );
+    assert_eq!(desk.told(banned()), [note("Ada's address is banned for 2 hours")]);
+    assert_eq!(desk.told(banned()), [note("the caller's address is banned")]);
+    let no_address = helpline_proto::message::Error {
+        code: Code::NO_ADDRESS,
+        detail: Detail::cut("hidden by a proxy"),
+    };
+    assert_eq!(
+        desk.told(told(no_address)),
+        [problem("that caller has no address that could be banned")]
+    );
+}
+
+#[test]
+fn an_invitation_stands_on_a_line_of_its_own() {
+    let mut desk = desk(Mode::Terminal);
+    let invited = |until| {
+        let code = Secret::new("k7Qm-2fXw").unwrap();
+        told(Invited { code, until })
+    };
+    let once = request(Invite { uses: Uses::Once, until: None });
+    assert_eq!(desk.entered(line("/invite")), [once]);
+    assert_eq!(desk.told(invited(None)), [note("invitation: k7Qm-2fXw (once)")]);
+    let until = Some(UnixMillis(1_000_000 + 7_200_000));
+    let many = request(Invite { uses: Uses::Many, until });
+    assert_eq!(desk.entered(line("/invite 2h")), [many]);
+    assert_eq!(desk.told(invited(until)), [note("invitation: k7Qm-2fXw (for 2 hours)")]);
+}
+
+#[test]
+fn programs_ban_and_invite_by_commands_and_read_the_answers() {
+    let mut desk = desk(Mode::Json);
+    let other = OTHER.to_hex();
+    let ban = format!(r#"{{"kind":"ban","ref":4,"body":{{"call":"{other}","for_s":60}}}}"#);
+    let asked = Ban { call: OTHER, for_s: 60, reason: Detail::cut("") };
+    assert_eq!(desk.entered(line(&ban)), [Act::Request(asked.into(), Ref(4))]);
+    let acts = desk.entered(line(r#"{"kind":"ban","ref":5}"#));
+    assert!(shown_json(&acts)[0].contains("which_call"), "{acts:?}");
+    let invite = r#"{"kind":"invite","ref":6,"body":{"uses":"many","until":99}}"#;
+    let asked = Invite { uses: Uses::Many, until: Some(UnixMillis(99)) };
+    assert_eq!(desk.entered(line(invite)), [Act::Request(asked.into(), Ref(6))]);
+    let code = Secret::new("k7Qm").unwrap();
+    let invited = Invited { code, until: Some(UnixMillis(99)) };
+    let acts = desk.told(ClientEvent::Told(Ref(6), invited.into()));
+    assert_eq!(
+        shown_json(&acts),
+        [r#"{"kind":"invited","ref":6,"body":{"code":"k7Qm","until":99}}"#]
+    );
+    let acts = desk.told(banned());
+    let call = CALL.to_hex();
+    let line = format!(r#"{{"kind":"banned","ref":0,"body":{{"call":"{call}","until":7}}}}"#);
+    assert_eq!(shown_json(&acts), [line.as_str()]);
+}
+
+#[test]
+fn whoever_has_no_account_any_more_is_sent_away() {
+    for code in [Code::DISABLED, Code::NOT_RECOGNISED, Code::NOT_ENCRYPTED] {
+        let mut new =
+            Operator::new(manner(Mode::Pipe, Seat::Desk, Answering::ByHand, Beginning::New));
+        new.told(goodbye(code));
+        let mut signed_on = desk(Mode::Pipe);
+        signed_on.told(goodbye(code));
+        for operator in [new, signed_on] {
+            assert!(!operator.keeps());
+            assert_eq!(operator.end().unwrap_err().exit, Exit::NoPermission, "{code}");
+        }
+    }
+    let mut desk = desk(Mode::Pipe);
+    desk.told(goodbye(Code::TOO_MANY));
+    assert_eq!(desk.end().unwrap_err().exit, Exit::TempFail);
 }
