@@ -64,6 +64,18 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) data: Data,
 
+    /// Answer with this certificate and the chain behind it, as PEM [default: the line makes its own]
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The private key of that certificate, as PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// Take plaintext from other machines too: whoever is on the way can read and change it
+    #[arg(long)]
+    pub(crate) plaintext: bool,
+
     /// What the line is called
     #[arg(long, value_name = "NAME", default_value = "main", value_parser = line_name)]
     pub(crate) line: LineName,

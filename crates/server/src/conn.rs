@@ -10,10 +10,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use helpline_proto::{
     code::Code,
     frame, limits,
+    message::{Message, Ref},
     session::{ServerEvent, ServerSession, Settings},
     time::Moment,
 };
@@ -27,7 +28,10 @@ use tokio_util::sync::PollSender;
 use crate::{
     clock::Clock,
     core::{ConnectionId, Inbox, Origin},
+    door::Door,
     outbox::{Outbox, OutboxSender, outbox},
+    socket::Taken,
+    tell,
 };
 
 /// Bytes read at once, into one buffer a thread: a silent connection holds none.
@@ -53,20 +57,31 @@ pub struct Means {
     pub inbox: mpsc::Sender<Inbox>,
     /// What the host has set.
     pub settings: Settings,
+    /// What those who come from elsewhere have to pass.
+    pub door: Door,
+}
+
+/// A connection as it was accepted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) id: ConnectionId,
+    pub(crate) origin: Origin,
+    pub(crate) at: Moment,
 }
 
 /// Serves one connection until it ends. Whoever runs this tells the core that it is gone, in case it can't.
+/// A peer who is refused hears so once it has said something.
 ///
 /// # Errors
 /// The connection failed.
-pub async fn run<S>(
+pub(crate) async fn run<S>(
     stream: S,
-    origin: Origin,
-    id: ConnectionId,
+    Accepted { id, origin, at }: Accepted,
+    refused: Option<Message>,
     means: Arc<Means>,
 ) -> io::Result<()>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Taken + Unpin,
 {
     let now = means.clock.moment();
     let (sender, outbox) = outbox();
@@ -74,13 +89,15 @@ where
         stream,
         origin,
         id,
-        session: ServerSession::new(means.settings, now),
+        session: ServerSession::new(means.settings, at),
+        refused: refused.map(|message| tell::frame(&message, Ref::NONE)),
         inbox: PollSender::new(means.inbox.clone()),
         clock: means.clock,
         arrival: Some(sender),
         outbox,
         rest: Vec::new(),
         out: BytesMut::new(),
+        unflushed: false,
         asked: Vec::new(),
         ended: Ended::No,
         core_let_go: false,
@@ -108,6 +125,8 @@ struct Connection<S> {
     origin: Origin,
     id: ConnectionId,
     session: ServerSession,
+    /// What a peer hears from whom nothing is taken.
+    refused: Option<Bytes>,
     clock: Clock,
     inbox: PollSender<Inbox>,
     /// The core's end of the outbox, until the core has it.
@@ -116,6 +135,8 @@ struct Connection<S> {
     /// Bytes that came and aren't handled: the beginning of a frame, or what a paused peer said.
     rest: Vec<u8>,
     out: BytesMut,
+    /// Something was written that may still be on this side.
+    unflushed: bool,
     asked: Vec<ServerEvent>,
     ended: Ended,
     core_let_go: bool,
@@ -123,7 +144,7 @@ struct Connection<S> {
     timer: Pin<Box<Sleep>>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
     /// Goes on until the last words are written. Ready when they are.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
@@ -136,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let wrote = self.poll_write(cx, now)?;
             let asked = self.poll_ask(cx)?;
             if self.session.is_closing() {
-                if self.out.is_empty() && self.asked.is_empty() {
+                if self.all_is_out() && self.asked.is_empty() {
                     return Poll::Ready(Ok(()));
                 }
                 if self.gives_up_at().is_some_and(|at| now >= at) {
@@ -176,34 +197,51 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// True when something was written.
+    /// True when the peer took something.
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Moment) -> io::Result<bool> {
-        let mut wrote = false;
-        while !self.out.is_empty() {
+        let before = self.stream.taken();
+        let mut stuck = false;
+        while !self.out.is_empty() && !stuck {
             match Pin::new(&mut self.stream).poll_write(cx, &self.out) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(size)) => {
                     self.out.advance(size);
-                    self.session.progressed();
-                    wrote = true;
+                    self.unflushed = true;
                 }
                 Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => {
-                    self.session.stuck(now);
-                    return Ok(wrote);
-                }
+                Poll::Pending => stuck = true,
             }
         }
-        if wrote {
+        if self.unflushed {
+            match Pin::new(&mut self.stream).poll_flush(cx) {
+                Poll::Ready(flushed) => {
+                    flushed?;
+                    self.unflushed = false;
+                }
+                Poll::Pending => stuck = true,
+            }
+        }
+        let took = self.stream.taken() != before;
+        if took {
+            self.session.progressed();
+        }
+        if stuck {
+            self.session.stuck(now);
+        } else if took {
             // An idle connection holds no buffer.
             self.out = BytesMut::new();
         }
-        Ok(wrote)
+        Ok(took)
+    }
+
+    /// Whether nothing waits on this side for the peer to take it.
+    fn all_is_out(&self) -> bool {
+        self.session.waiting() == 0 && self.out.is_empty() && !self.unflushed
     }
 
     /// True when something was brought to the core.
     fn poll_ask(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        if self.arrival.is_none() && self.out.is_empty() && self.outbox.core_waits() {
+        if self.arrival.is_none() && self.all_is_out() && self.outbox.core_waits() {
             self.core_waits = true;
         }
         let leaves = self.ended == Ended::Yes && self.rest_is_partial();
@@ -267,7 +305,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
-            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+            match poll_read(&mut self.stream, cx, &mut buffer) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(read) => read?,
             }
@@ -308,6 +346,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Hands whole frames to the session, as far as it may be given any. Returns the bytes used.
     fn handle_frames(&mut self, bytes: &[u8], now: Moment) -> usize {
+        if let Some(goodbye) = self.refused.take() {
+            self.session.tell(goodbye);
+            self.hint_at(bytes);
+            return bytes.len();
+        }
         let mut used = 0;
         while !self.session.is_closing() && self.session.paused_until(now).is_none() {
             let Some(bytes) = bytes.get(used..) else { break };
@@ -322,14 +365,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(None) => break,
                 Err(error) => {
                     self.session.handle_garbage(error);
-                    if looks_like_http(bytes) {
-                        while self.session.poll_transmit().is_some() {}
-                        self.out.extend_from_slice(NOT_HTTP.as_bytes());
-                    }
+                    self.hint_at(bytes);
                 }
             }
         }
         used
+    }
+
+    /// Whoever came with a browser reads what it can show, instead of a goodbye.
+    fn hint_at(&mut self, bytes: &[u8]) {
+        if looks_like_http(bytes) {
+            while self.session.poll_transmit().is_some() {}
+            self.out.extend_from_slice(NOT_HTTP.as_bytes());
+        }
     }
 
     /// When last words that the peer doesn't take are given up.
@@ -360,7 +408,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let read = std::future::poll_fn(|cx| {
                     BUFFER.with_borrow_mut(|buffer| {
                         let mut buffer = ReadBuf::new(buffer);
-                        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+                        ready!(poll_read(&mut self.stream, cx, &mut buffer))?;
                         Poll::Ready(Ok::<_, io::Error>(buffer.filled().len()))
                     })
                 });
@@ -371,6 +419,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ok(())
         };
         tokio::time::timeout_at(until, quiet).await.unwrap_or(Ok(()))
+    }
+}
+
+/// Reads; nothing at the end, whether TLS was ended first or not: frames say themselves whether they are whole.
+fn poll_read(
+    stream: &mut (impl AsyncRead + Unpin),
+    cx: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    match ready!(Pin::new(stream).poll_read(cx, buffer)) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+        read => Poll::Ready(read),
     }
 }
 

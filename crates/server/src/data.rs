@@ -121,6 +121,28 @@ pub fn private(directory: &Path, file: &str) -> Result<(), DataError> {
         .map_err(|error| DataError::Unusable(path, error))
 }
 
+/// Puts a file there, for its owner alone, in the place of any other. After a power cut it is there whole,
+/// or what was there before is.
+///
+/// # Errors
+/// It can't be put there.
+pub fn replace(directory: &Path, file: &str, bytes: &[u8]) -> Result<(), DataError> {
+    let path = directory.join(file);
+    let new = directory.join(format!("{file}.new"));
+    let put = || {
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&new, &path)?;
+        File::open(directory)?.sync_all()
+    };
+    put().map_err(|error| DataError::Unusable(path.clone(), error))
+}
+
 /// The ticket of the server's own console: with it, the console goes on where it was when the server was
 /// killed.
 ///

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -20,8 +21,10 @@ use tokio::{
 };
 
 use crate::{
-    conn::{self, Means},
+    conn::{self, Accepted, Means},
     core::{ConnectionId, Inbox, Origin},
+    door,
+    socket::Socket,
 };
 
 /// The port of a line, unless said otherwise.
@@ -97,9 +100,6 @@ pub enum ListenError {
     /// It is no address of this machine.
     #[error("cannot find the address {0}: {1}")]
     Unknown(Address, #[source] io::Error),
-    /// It can be reached from elsewhere.
-    #[error("{0} can be reached from other machines, and this version does not encrypt")]
-    NotLoopback(SocketAddr),
     /// Somebody else answers there.
     #[error("something already answers on {0}")]
     Taken(SocketAddr),
@@ -113,21 +113,24 @@ pub enum ListenError {
 /// # Errors
 /// One of them can't be listened on.
 pub fn bind(addresses: &[Address]) -> Result<Vec<TcpListener>, ListenError> {
-    let mut listeners = Vec::new();
+    let mut found = Vec::new();
     for address in addresses {
-        let found = (address.host.as_str(), address.port).to_socket_addrs();
-        let found = found.map_err(|error| ListenError::Unknown(address.clone(), error))?;
-        let mut port = address.port;
+        let all = (address.host.as_str(), address.port).to_socket_addrs();
+        let all = all.map_err(|error| ListenError::Unknown(address.clone(), error))?;
+        found.push((address.port, all.collect::<Vec<_>>()));
+    }
+    let all: Vec<SocketAddr> = found.iter().flat_map(|(_, found)| found).copied().collect();
+    let mut listeners = Vec::new();
+    for (mut port, found) in found {
         for mut socket_address in found {
-            if !socket_address.ip().to_canonical().is_loopback() {
-                return Err(ListenError::NotLoopback(socket_address));
-            }
+            let families = families(socket_address, &all);
             // One name with several addresses gets one port, also when any will do.
             socket_address.set_port(port);
-            let listener = bind_one(socket_address).map_err(|error| match error.kind() {
-                io::ErrorKind::AddrInUse => ListenError::Taken(socket_address),
-                _ => ListenError::Refused(socket_address, error),
-            })?;
+            let listener =
+                bind_one(socket_address, families).map_err(|error| match error.kind() {
+                    io::ErrorKind::AddrInUse => ListenError::Taken(socket_address),
+                    _ => ListenError::Refused(socket_address, error),
+                })?;
             port = listener.local_addr().map_or(port, |address| address.port());
             listeners.push(listener);
         }
@@ -135,8 +138,31 @@ pub fn bind(addresses: &[Address]) -> Result<Vec<TcpListener>, ListenError> {
     Ok(listeners)
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+/// Whom an IPv6 address answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Families {
+    Both,
+    Its,
+}
+
+/// `[::]` answers IPv4 too, whatever the system's habit is, unless an IPv4 address is given for the same port.
+fn families(address: SocketAddr, all: &[SocketAddr]) -> Families {
+    let is_taken = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port();
+    let is_for_everybody = address.is_ipv6() && address.ip().is_unspecified();
+    // An IPv4 address written as one of IPv6 can be had no other way.
+    let is_written_as_ipv6 = address.is_ipv6() && address.ip().to_canonical().is_ipv4();
+    if is_written_as_ipv6 || is_for_everybody && !all.iter().any(is_taken) {
+        Families::Both
+    } else {
+        Families::Its
+    }
+}
+
+fn bind_one(address: SocketAddr, families: Families) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if address.is_ipv6() {
+        set_ipv6_v6only(&socket, families == Families::Its)?;
+    }
     // A restart must not wait for the last conversation's sockets to be forgotten.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -155,12 +181,19 @@ impl Ids {
 }
 
 /// Where connections come from.
-pub trait Source {
+pub(crate) trait Source {
     /// What a connection is.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
     /// The next one, and where it comes from. Cancel-safe.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, Origin)>> + Send;
+
+    /// Serves one until it ends.
+    fn talk(
+        stream: Self::Stream,
+        accepted: Accepted,
+        means: Arc<Means>,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static;
 }
 
 impl Source for TcpListener {
@@ -171,6 +204,14 @@ impl Source for TcpListener {
         // It fails for a peer that has gone again, which its own task will notice.
         let _only_slower = stream.set_nodelay(true);
         Ok((stream, Origin::Address(peer.ip().to_canonical())))
+    }
+
+    fn talk(
+        stream: TcpStream,
+        accepted: Accepted,
+        means: Arc<Means>,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static {
+        door::open(stream, accepted, means)
     }
 }
 
@@ -186,12 +227,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Source for Attached<S> 
             None => std::future::pending().await,
         }
     }
+
+    fn talk(
+        stream: S,
+        accepted: Accepted,
+        means: Arc<Means>,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static {
+        conn::run(Socket::new(stream), accepted, None, means)
+    }
 }
 
 /// Accepts and serves connections until told to stop, then until the last has ended. Whatever
 /// becomes of a connection's task, the core hears that the connection is gone.
-pub async fn serve(
-    mut source: impl Source,
+pub(crate) async fn serve<S: Source>(
+    mut source: S,
     ids: Arc<Ids>,
     means: Arc<Means>,
     mut stop: watch::Receiver<bool>,
@@ -223,7 +272,8 @@ pub async fn serve(
             accepted = source.accept() => match accepted {
                 Ok((stream, origin)) => {
                     let id = ids.next();
-                    let task = connections.spawn(conn::run(stream, origin, id, Arc::clone(&means)));
+                    let accepted = Accepted { id, origin, at: means.clock.moment() };
+                    let task = connections.spawn(S::talk(stream, accepted, Arc::clone(&means)));
                     who.insert(task.id(), id);
                 }
                 Err(error) => {
@@ -272,10 +322,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_this_machine_is_served_without_encryption() {
-        for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
-            let error = bind(&[address.parse().unwrap()]).unwrap_err();
-            assert!(matches!(error, ListenError::NotLoopback(_)), "{address}: {error}");
-        }
+    async fn other_machines_are_answered_in_both_families() {
+        let listeners = bind(&["0.0.0.0:0".parse().unwrap(), "[::]:0".parse().unwrap()]);
+        let Ok(listeners) = listeners else { return };
+        assert!(
+            listeners.iter().all(|listener| listener.local_addr().unwrap().ip().is_unspecified())
+        );
+    }
+
+    #[test]
+    fn an_address_for_everybody_leaves_ipv4_to_one_that_is_given_for_it() {
+        let everybody: SocketAddr = "[::]:8001".parse().unwrap();
+        let with = |other: &str| families(everybody, &[everybody, other.parse().unwrap()]);
+        assert_eq!(with("[::1]:8001"), Families::Both);
+        assert_eq!(with("127.0.0.1:9000"), Families::Both);
+        assert_eq!(with("0.0.0.0:8001"), Families::Its);
+        assert_eq!(families("[::1]:8001".parse().unwrap(), &[]), Families::Its);
+        assert_eq!(families("[::ffff:127.0.0.1]:8001".parse().unwrap(), &[]), Families::Both);
     }
 }

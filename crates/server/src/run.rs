@@ -1,20 +1,34 @@
 //! `helpline-server run`: a line from its first answer to its last goodbye.
 
-use std::{num::NonZeroU32, path::Path, thread, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use helpline_cli_common::{
     exit::{Exit, Failure},
     log::{self, Format, Verbosity},
     terminal,
 };
-use helpline_proto::{limits, text::Name};
+use helpline_proto::{
+    limits,
+    text::{LineName, Name},
+};
 use helpline_server::{
     core::Policy,
     data,
+    door::Plaintext,
     server::{Kept, RunError, Server, Settings, StartError},
+    tls::{Files, Fingerprint, Key},
 };
 use helpline_switchboard::Rules;
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::{
+    process::{Resource, getrlimit, setrlimit},
+    system::uname,
+};
 use serde_json::json;
 use tokio::{
     runtime::{Builder, Runtime},
@@ -94,6 +108,13 @@ async fn serve(
     let hears_hang_up = console && !terminal::is_hangup_ignored();
     let mut hang_up = if hears_hang_up { Some(handler(SignalKind::hangup())?) } else { None };
     let mut interrupt = handler(SignalKind::interrupt())?;
+    let line = run.line.clone();
+    if run.plaintext {
+        tracing::warn!(
+            "plaintext is taken from other machines: whoever is on the way can read and change what is said, \
+             and take over operators' tokens"
+        );
+    }
     let mut server = Server::start(Settings {
         listen: run.listen,
         data: directory.clone(),
@@ -113,10 +134,12 @@ async fn serve(
         },
         greeting: run.greeting,
         says_a_second: Some(run.says).filter(|says| *says > 0),
+        certificate: certificate(run.tls_cert, run.tls_key),
+        plaintext: if run.plaintext { Plaintext::FromAnywhere } else { Plaintext::FromHere },
     })
     .await
     .map_err(start_failure)?;
-    announce.ready(&server, operator.as_ref(), &directory);
+    announce.ready(&server, &line, operator.as_ref(), &directory);
 
     let mut console = Console::open(operator, &directory, &mut server, &logs, verbosity)?;
     let drain = seconds(run.drain);
@@ -151,6 +174,11 @@ fn days(days: u32) -> Duration {
     Duration::from_secs(u64::from(days) * 24 * 60 * 60)
 }
 
+/// Both or none: the command line sees to that.
+fn certificate(certificate: Option<PathBuf>, key: Option<PathBuf>) -> Option<Files> {
+    Some(Files { certificate: certificate?, key: key? })
+}
+
 fn seconds(seconds: u32) -> Duration {
     Duration::from_secs(seconds.into())
 }
@@ -181,12 +209,12 @@ fn operator_name(given: Option<Name>) -> Result<Name, Failure> {
 }
 
 fn start_failure(error: StartError) -> Failure {
-    use helpline_server::{data::DataError, listen::ListenError};
+    use helpline_server::{data::DataError, listen::ListenError, tls::TlsError};
     let exit = match &error {
         StartError::Data(DataError::Taken(_)) | StartError::Listen(ListenError::Taken(_)) => {
             Exit::Unavailable
         }
-        StartError::Data(_) | StartError::Listen(_) => Exit::Config,
+        StartError::Data(_) | StartError::Listen(_) | StartError::Tls(_) => Exit::Config,
         StartError::Store(_) | StartError::System(_) => Exit::IoError,
     };
     let hint = match &error {
@@ -195,10 +223,21 @@ fn start_failure(error: StartError) -> Failure {
         }
         StartError::Data(_) => "keep calls elsewhere: --data DIR",
         StartError::Listen(ListenError::Taken(_)) => "stop it, or answer elsewhere: --listen PORT",
-        StartError::Listen(ListenError::NotLoopback(_)) => {
-            "answer on this machine only: --listen 127.0.0.1"
-        }
         StartError::Listen(_) => "answer elsewhere: --listen HOST:PORT",
+        StartError::Tls(TlsError::Damaged(..)) => {
+            "put it back from a backup; or remove it, and the line makes another: then everybody who knows \
+             this line has to forget it first (helpline forget)"
+        }
+        StartError::Tls(TlsError::Unkept(_)) => "keep calls elsewhere: --data DIR",
+        StartError::Tls(
+            TlsError::Unreadable(..)
+            | TlsError::NoCertificate(..)
+            | TlsError::NoKey(..)
+            | TlsError::Unfit { .. },
+        ) => {
+            "give the certificate with its chain and its private key, as PEM: --tls-cert FILE --tls-key FILE"
+        }
+        StartError::Tls(TlsError::Setup(_)) => "",
         StartError::Store(_) | StartError::System(_) => "",
     };
     let failure = Failure::new(exit, error.to_string());
@@ -228,27 +267,46 @@ struct Announce {
 }
 
 impl Announce {
-    fn ready(self, server: &Server, operator: Option<&Name>, directory: &Path) {
+    fn ready(self, server: &Server, line: &LineName, operator: Option<&Name>, directory: &Path) {
         let kept = data::display(directory);
+        let fingerprint = server.fingerprint();
         for address in server.addresses() {
             if self.json {
-                let operator = operator.map(Name::as_str);
-                let data = directory.display().to_string();
-                let addr = address.to_string();
-                say(&json!({"event": "listening", "addr": addr, "data": data, "operator": operator}).to_string());
+                let ready = json!({
+                    "event": "listening",
+                    "addr": address.to_string(),
+                    "data": directory.display().to_string(),
+                    "operator": operator.map(Name::as_str),
+                    "fingerprint": fingerprint.to_string(),
+                    "link": link(*address, line, fingerprint),
+                });
+                say(&ready.to_string());
             } else {
                 say(&format!("listening on {address}"));
             }
+        }
+        let elsewhere = server.addresses().iter().find(|address| !is_of_this_machine(address));
+        if let Some(address) = elsewhere.filter(|_| !self.json) {
+            let link = link(*address, line, fingerprint);
+            say(&format!("callers elsewhere: helpline call {link}"));
+        }
+        if server.key() == Key::Made && !self.json {
+            say(&format!("made this line's key; its fingerprint is {fingerprint}"));
         }
         let Kept { waiting, talking } = server.kept();
         if waiting + talking > 0 {
             tracing::info!(waiting, talking, "calls of before go on");
         }
         let Some(first) = server.addresses().first().filter(|_| !self.json) else { return };
+        let here = match first.ip() {
+            IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            one => one,
+        };
         let dial = if first.port() == helpline_server::listen::PORT {
-            first.ip().to_string()
+            here.to_string()
         } else {
-            first.to_string()
+            SocketAddr::new(here, first.port()).to_string()
         };
         match operator {
             Some(name) => {
@@ -262,6 +320,26 @@ impl Announce {
     fn stopping(self, drain: u32) {
         tracing::info!(event = "stopping", drain, "{}", stopping(drain));
     }
+}
+
+fn is_of_this_machine(address: &SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+/// How others find the line and know that it is the one: where it answers, its name and its key.
+fn link(address: SocketAddr, line: &LineName, fingerprint: Fingerprint) -> String {
+    let host = uname().nodename().to_string_lossy().into_owned();
+    let at = if address.ip().is_unspecified() && is_a_name(&host) {
+        format!("{host}:{}", address.port())
+    } else {
+        address.to_string()
+    };
+    format!("helpline://{at}/{line}#{fingerprint}")
+}
+
+fn is_a_name(host: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    !host.is_empty() && host.bytes().all(fits)
 }
 
 /// Says a line on stderr, whatever the log level. A server doesn't end because nobody reads it.
