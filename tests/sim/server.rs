@@ -10,7 +10,7 @@ use std::{
 };
 
 use helpline_proto::{
-    ids::{CallId, Ticket},
+    ids::Ticket,
     limits,
     session::Settings,
     text::LineName,
@@ -448,7 +448,7 @@ impl World {
             return;
         }
         let Some(pending) = self.server.pending.take() else { return };
-        let Pending { turn, fate, last, unheard } = pending;
+        let Pending { mut turn, fate, last, unheard } = pending;
         if self.server.door.queue.iter().any(|item| matches!(item, Inbox::Arrived(..))) {
             self.see(Sight::ArrivedInCommit);
         }

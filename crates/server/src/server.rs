@@ -131,7 +131,8 @@ impl Server {
 
         let about = About { line: settings.line, greeting: settings.greeting };
         let gate = Arc::<Gate>::default();
-        let host = Host { rules: settings.rules, about, policy: settings.policy, gate: Arc::clone(&gate) };
+        let host =
+            Host { rules: settings.rules, about, policy: settings.policy, gate: Arc::clone(&gate) };
         let core = Core::open(host, store, Box::new(random), now)?;
         let line = core.switchboard();
         let kept = Kept { waiting: line.waiting(), talking: line.talking() };
