@@ -80,7 +80,7 @@ async fn all(passes: usize, mut dice: Dice) -> (usize, usize) {
         }
     }
     let planned = passes * plan.len();
-    let plan = Arc::new(Mutex::new(plan.repeat(passes)));
+    let plan = Arc::new(Mutex::new((0..passes).flat_map(|_| plan.clone()).collect::<Vec<_>>()));
     let cuts = Arc::<AtomicUsize>::default();
     let mut workers = JoinSet::new();
     for server in &servers {

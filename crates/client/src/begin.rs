@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-use self::server::Server;
+use self::server::{Hears, Server};
 
 mod server;
 
@@ -147,27 +147,27 @@ impl<'a> Beginner<'a> {
     pub(crate) async fn connect_desk(&mut self) -> Result<Stream, End> {
         self.note_connecting();
         let stream = self.dial().await?;
-        let is_unknown = self.server.as_ref().is_none_or(Server::is_unknown);
-        match stream.met() {
-            Met::Anybody if !stream.is_loopback() => {
-                let failure = failure::never_unencrypted(self.address);
-                Err(self.leave(Err(failure)).await)
-            }
-            Met::Key(key) if is_unknown && !stream.is_loopback() => {
-                drop(stream);
-                self.confirm(key).await?;
-                self.remember(Met::Key(key)).await?;
-                // Nobody waits for as long as a person may take.
-                self.dial().await
-            }
-            met => {
+        let (met, is_loopback) = (stream.met(), stream.is_loopback());
+        // Without a server there is no stream.
+        let hears = self.server.as_ref().map_or(Hears::Nothing, |it| it.hears(met, is_loopback));
+        match hears {
+            Hears::Secrets => {
                 self.remember(met).await?;
                 Ok(stream)
+            }
+            Hears::WhatIsConfirmed(key) => {
+                self.confirm(key).await?;
+                self.remember(met).await?;
+                self.connect_again(stream).await
+            }
+            Hears::Nothing => {
+                let failure = failure::never_unencrypted(self.address);
+                Err(self.leave(Err(failure)).await)
             }
         }
     }
 
-    /// Connects again, after a person has been asked something.
+    /// Connects again, after a person has been asked something: no server waits for as long as that may take.
     pub(crate) async fn connect_again(&mut self, stream: Stream) -> Result<Stream, End> {
         drop(stream);
         self.dial().await

@@ -65,7 +65,7 @@ pub enum DialError {
         found: Fingerprint,
     },
     /// The public roots were expected to vouch for the server, and don't.
-    #[error("{0}")]
+    #[error("no public root vouches for it: {0}")]
     NotVouched(String),
     /// The system has no random bytes for the ticket.
     #[error("the system has no random bytes: {0}")]

@@ -64,7 +64,6 @@ mod wire;
 /// follow, and none comes twice. After 120 s for a caller whom nobody has answered yet, and 10 min for
 /// anybody else, the last event is [`Event::Over`]; lines that are still unsaid then have no
 /// [`Event::NotSaid`], and are counted by [`unsaid`](Self::unsaid).
-#[derive(Debug)]
 pub struct Link<S = Stream> {
     state: State<S>,
     session: ClientSession,
@@ -77,6 +76,17 @@ pub struct Link<S = Stream> {
     /// When the session's clock began to count.
     begun: Instant,
     timer: Pin<Box<Sleep>>,
+}
+
+// What waits to be sent has secrets in it.
+impl<S> fmt::Debug for Link<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("state", &self.state)
+            .field("attempt", &self.again.attempt())
+            .field("unsaid", &self.session.unsaid())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why there is no new stream.
@@ -92,12 +102,6 @@ type Dialling<S> = Pin<Box<dyn Future<Output = Result<S, NoStream>> + Send>>;
 
 /// Makes new streams.
 struct Redial<S>(Box<dyn FnMut() -> Dialling<S> + Send>);
-
-impl<S> fmt::Debug for Redial<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Redial")
-    }
-}
 
 enum State<S> {
     Connected(Wire<S>),

@@ -67,7 +67,7 @@ impl fmt::Display for Stranger {
             Self::OtherKey { expected, found } => {
                 write!(f, "expected the key {expected}, but it has {found}")
             }
-            Self::NotVouched(why) => write!(f, "the public roots don't vouch for it: {why}"),
+            Self::NotVouched(why) => write!(f, "no public root vouches for it: {why}"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use helpline_cli_common::exit::Failure;
 
 use crate::{
-    Address,
+    Address, Fingerprint,
     dial::Dialler,
     kept::KeptError,
     known::{Known, KnownError, KnownServers},
@@ -12,6 +12,24 @@ use crate::{
 };
 
 use super::IsEncrypted;
+
+/// What somebody who was met is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hears {
+    Secrets,
+    /// Only what a person allows who knows this key.
+    WhatIsConfirmed(Fingerprint),
+    Nothing,
+}
+
+fn hears(met: Met, is_unknown: bool, is_loopback: bool) -> Hears {
+    match met {
+        _ if is_loopback => Hears::Secrets,
+        Met::Anybody => Hears::Nothing,
+        Met::Key(key) if is_unknown => Hears::WhatIsConfirmed(key),
+        Met::Key(_) | Met::PublicRoots => Hears::Secrets,
+    }
+}
 
 /// The server, for as long as this process calls it.
 #[derive(Debug)]
@@ -60,8 +78,9 @@ impl Server {
         Ok(Self { dialler, servers, known, is_unknown })
     }
 
-    pub(crate) fn is_unknown(&self) -> bool {
-        self.is_unknown
+    /// What an operator may tell whoever was met.
+    pub(crate) fn hears(&self, met: Met, is_loopback: bool) -> Hears {
+        hears(met, self.is_unknown, is_loopback)
     }
 
     /// Remembers who was met, if that is the first time, and says so.
@@ -115,5 +134,24 @@ impl Server {
             }
             Err(error) => Err(failure::known(&error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_for_this_machine_and_for_servers_that_somebody_vouches_for() {
+        let key = Fingerprint([7; 32]);
+        for is_unknown in [true, false] {
+            for met in [Met::Anybody, Met::Key(key), Met::PublicRoots] {
+                assert_eq!(hears(met, is_unknown, true), Hears::Secrets, "{met:?}");
+            }
+            assert_eq!(hears(Met::Anybody, is_unknown, false), Hears::Nothing);
+            assert_eq!(hears(Met::PublicRoots, is_unknown, false), Hears::Secrets);
+        }
+        assert_eq!(hears(Met::Key(key), true, false), Hears::WhatIsConfirmed(key));
+        assert_eq!(hears(Met::Key(key), false, false), Hears::Secrets);
     }
 }

@@ -110,7 +110,7 @@ fn a_file_that_cannot_be_read_is_an_error_and_not_an_empty_one() {
     assert!(matches!(servers.find("a:1"), Err(KnownError::Unreadable(..))));
     // Whoever may do everything can also read this.
     if !rustix::process::geteuid().is_root() {
-        fs::set_permissions(&servers.0, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&servers.0, fs::Permissions::from_mode(0o000)).unwrap();
         assert!(matches!(servers.find("a:1"), Err(KnownError::Unreadable(..))));
     }
 }

@@ -715,3 +715,63 @@ async fn lines_that_are_renumbered_are_kept_under_their_new_numbers_before_they_
     let numbers: Vec<u32> = kept.lines().iter().map(|line| line.nonce.0).collect();
     assert_eq!(numbers, [4, 5]);
 }
+
+/// What is logged on this thread, at whatever level.
+#[derive(Clone, Default)]
+struct Log(Shared<Vec<u8>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        locked(&self.0).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_secret_is_logged_at_any_level_or_shown_by_debug() {
+    let log = Log::default();
+    let sink = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || sink.clone())
+        .finish();
+    let _until_the_end = tracing::subscriber::set_default(subscriber);
+    let secret = |word: &str| Secret::new(word).unwrap();
+    let ticket = Ticket(*b"canary canary canary canary cana");
+    let opening = [
+        join(ticket.clone(), None, name(), Some(secret("canary-invite"))),
+        sign_on(ticket.clone(), name(), Some(secret("canary-token")), Answering::ByHand),
+    ];
+    for opening in opening {
+        let (near, far) = duplex(64 * 1024);
+        let session = ServerSession::new(Settings::default(), Moment(0));
+        let mut server = Server { stream: far, session, received: BytesMut::new() };
+        let mut link = Link::over(near, opening);
+        let served = async {
+            let asked = server.next().await.unwrap();
+            assert!(matches!(asked, ServerEvent::Join(..) | ServerEvent::SignOn(..)));
+            tracing::trace!("this is heard: {asked:?}");
+            server.tell(goodbye(Code::NO_SUCH_TICKET, None)).await;
+        };
+        let client = async {
+            let mut seen = format!("{link:?}");
+            while let Some(event) = link.next().await {
+                tracing::trace!("{event:?}");
+                seen.push_str(&format!("{event:?}{link:?}"));
+            }
+            seen
+        };
+        let ((), seen) = tokio::join!(served, client);
+        let logged = String::from_utf8(locked(&log.0).clone()).unwrap();
+        assert!(logged.contains("this is heard"));
+        let hex = ticket.to_hex();
+        for canary in ["canary", hex.as_str(), "99, 97, 110, 97, 114, 121"] {
+            assert!(!logged.contains(canary), "{logged}");
+            assert!(!seen.contains(canary), "{seen}");
+        }
+    }
+}

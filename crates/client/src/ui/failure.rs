@@ -252,8 +252,7 @@ fn refused(server: &str, goodbye: &Goodbye) -> Failure {
         }
         Code::STOPPING => stopped_while_waiting(),
         Code::NOT_ENCRYPTED => {
-            Failure::new(Exit::NoPermission, format!("{server} wants this encrypted"))
-                .because(detail)
+            Failure::new(Exit::NoPermission, format!("{server} takes this only over TLS"))
                 .hint("leave --plaintext away")
         }
         Code::NOT_RECOGNISED => Failure::new(
@@ -315,5 +314,81 @@ pub(crate) fn lost(server: &str, lost: &Lost) -> Failure {
         Lost::Goodbye(goodbye) if SENT_AWAY.contains(&goodbye.code) => refused(server, goodbye),
         _ => Failure::new(Exit::Unavailable, format!("the connection to {server} was lost"))
             .because(lost),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use helpline_proto::{ids::Resumable, text::Detail};
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    fn shown(failure: &Failure) -> String {
+        format!("{}: {failure}\n{}", failure.exit.code(), failure.hint.as_deref().unwrap_or("-"))
+    }
+
+    #[test]
+    fn who_is_sent_away_reads_why_and_what_to_do() {
+        let goodbye = |code, retry_after_s| {
+            let (detail, resumable) = (Detail::cut(""), Resumable::No);
+            let goodbye = Goodbye { code, detail, retry_after_s, resumable };
+            shown(&not_let_in("here:8001", &Lost::Goodbye(goodbye)))
+        };
+        let all: Vec<String> = [
+            (Code::NOT_ENCRYPTED, None),
+            (Code::NOT_RECOGNISED, None),
+            (Code::DISABLED, None),
+            (Code::INVITATION, None),
+            (Code::BANNED, Some(7_200)),
+            (Code::TOO_MANY, Some(30)),
+        ]
+        .into_iter()
+        .map(|(code, after)| goodbye(code, after))
+        .collect();
+        assert_snapshot!(all.join("\n"), @r"
+        77: here:8001 takes this only over TLS
+        leave --plaintext away
+        77: here:8001 has no account with this name and token
+        the name is the account's (--name); the token comes from --token-file, HELPLINE_TOKEN or a prompt, and whoever runs the server gives it out
+        77: here:8001 has disabled or removed the account, or given it another token
+        ask whoever runs the server
+        77: here:8001 asks for an invitation that holds
+        --invite asks for it; it can also come from --invite-file or HELPLINE_INVITE
+        77: here:8001 takes nothing from your address at the moment
+        try again in 120 minutes
+        75: here:8001 has too much from your address already
+        try again in 30 seconds
+        ");
+        let busy = busy(&Busy { why: Why::TOO_MANY, retry_after_s: 60, wait_s: None });
+        assert_snapshot!(shown(&busy), @r"
+        75: the line is busy: too many callers from your address wait already
+        try again in 60 seconds
+        ");
+    }
+
+    #[test]
+    fn a_server_that_is_not_the_same_is_named_with_both_keys() {
+        let address: Address = "here".parse().unwrap();
+        let (expected, found) = (Fingerprint([0xab; 32]), Fingerprint([0xcd; 32]));
+        let other = || DialError::OtherKey { expected, found };
+        assert_snapshot!(shown(&dial(&address, other())), @r"
+        77: the key of here:8001 has changed: expected sha256:abababababababababababababababababababababababababababababababab, but it has sha256:cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd
+        somebody else may be answering in its place. Ask whoever runs it; if it has changed: helpline forget here:8001
+        ");
+        let link: Address = format!("helpline://here/#{expected}").parse().unwrap();
+        assert_snapshot!(shown(&dial(&link, other())), @r"
+        77: here:8001 does not have the key that the link names: expected sha256:abababababababababababababababababababababababababababababababab, but it has sha256:cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd
+        somebody else may be answering in its place; ask whoever gave you the link whether it is still right
+        ");
+        let why = "UnknownIssuer".to_owned();
+        assert_snapshot!(shown(&dial(&address, DialError::NotVouched(why))), @r"
+        77: here:8001 can't show any more that it is what it was: no public root vouches for it: UnknownIssuer
+        somebody else may be answering in its place. Ask whoever runs it; if it has changed: helpline forget here:8001
+        ");
+        assert_snapshot!(shown(&not_confirmed(&address, found)), @r"
+        77: here:8001 was never met before, so it is not told your token: its key is sha256:cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd
+        if whoever runs it says that this is right: helpline desk helpline://here:8001/#sha256:cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd
+        ");
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn is_like_one(word: &str) -> bool {
 /// `2 hours`, `1 day`: in the largest unit that says it exactly.
 pub(crate) fn show(seconds: u32) -> String {
     let exact = |(_, name, unit): &(&str, &'static str, u32)| {
-        (seconds % unit == 0).then_some((*name, seconds / unit))
+        seconds.is_multiple_of(*unit).then_some((*name, seconds / unit))
     };
     let (name, number) = UNITS.iter().find_map(exact).unwrap_or(("second", seconds));
     if number == 1 { format!("1 {name}") } else { format!("{number} {name}s") }
