@@ -31,7 +31,7 @@ mod peers;
 pub mod thread;
 
 /// Names one connection; never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
 /// Where a connection comes from.

@@ -7,6 +7,7 @@ mod console;
 #[cfg(not(feature = "console"))]
 #[path = "no_console.rs"]
 mod console;
+mod limits;
 mod run;
 
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ fn command(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         None => run::run(cli.run, cli.verbosity),
         Some(Command::Run(run)) => run::run(run, cli.verbosity),
+        Some(Command::Limits(run)) => limits::show(&run),
         Some(Command::Calls(Calls::List(reading))) => calls::list(&reading),
         Some(Command::Calls(Calls::Show { call, reading })) => calls::show(&call, &reading),
     }

@@ -16,12 +16,14 @@ use tokio::{
 };
 
 use crate::{
+    budget::Budget,
     clock::Clock,
     conn::Means,
     core::{
         Core, Inbox,
         thread::{self, INBOX, Outcome},
     },
+    crowd::{Crowd, Room},
     data::{self, DataError, Lock},
     door::{Door, Plaintext},
     listen::{self, Address, Attached, Ids, ListenError},
@@ -52,6 +54,14 @@ pub struct Settings {
     pub certificate: Option<tls::Files>,
     /// From whom plaintext is taken.
     pub plaintext: Plaintext,
+    /// How many may be connected.
+    pub room: Room,
+    /// How many callers of one address may wait; `None` for any number.
+    pub callers_per_address: Option<u32>,
+    /// Whether what holds for one address holds for this machine's own, too.
+    pub limit_loopback: bool,
+    /// Bytes that may wait for all peers together.
+    pub memory: usize,
 }
 
 /// Why a line could not be opened.
@@ -135,8 +145,10 @@ impl Server {
         let outcome = thread::start(core, clock, came)?;
 
         let door = Door { tls, plaintext: settings.plaintext, gate: Arc::default() };
+        let crowd = Arc::new(Crowd::new(settings.room, settings.limit_loopback));
+        let budget = Arc::new(Budget::of(settings.memory));
         let settings = SessionSettings { says_a_second: settings.says_a_second };
-        let means = Arc::new(Means { clock, inbox, settings, door });
+        let means = Arc::new(Means { clock, inbox, settings, door, crowd, budget });
         let ids = Arc::<Ids>::default();
         let (close, closed) = watch::channel(false);
         let mut tasks = JoinSet::new();
