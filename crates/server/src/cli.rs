@@ -39,6 +39,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Open the line; the same as no command
     Run(Run),
+    /// Show every limit, with what the same options as for run make of it
+    Limits(Run),
     /// Look at the calls that are kept, whether the server runs or not
     #[command(subcommand)]
     Calls(Calls),
@@ -135,6 +137,52 @@ pub(crate) struct Run {
     /// Write log lines as JSON objects
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct Limits {
+    /// How many connections one address may have; 0 for any number
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) connections_per_address: u32,
+
+    /// How many callers of one address may wait; 0 for any number [default: half of the places]
+    #[arg(long, value_name = "N")]
+    pub(crate) callers_per_address: Option<u32>,
+
+    /// Count this machine's own connections and callers like those of any other address
+    #[arg(long)]
+    pub(crate) limit_loopback: bool,
+
+    /// How many connections may be open that have not joined or signed on yet; the oldest makes room
+    #[arg(long, value_name = "N", default_value = "1024")]
+    pub(crate) strangers: NonZeroU32,
+
+    /// How much may wait to be taken by all peers together; past it they are told from the database
+    #[arg(long, value_name = "MIB", default_value = "256")]
+    pub(crate) memory: NonZeroU32,
+}
+
+impl Run {
+    /// How many callers of one address may wait: by default no more than half of all, so that nobody is alone
+    /// in the queue.
+    pub(crate) fn callers_per_address(&self) -> Option<u32> {
+        let most = self.limits.callers_per_address.unwrap_or(self.places.get().div_ceil(2));
+        Some(most).filter(|most| *most > 0)
+    }
+
+    /// How many connections one address may have.
+    pub(crate) fn connections_per_address(&self) -> Option<u32> {
+        Some(self.limits.connections_per_address).filter(|most| *most > 0)
+    }
+
+    /// The bytes that may wait for all peers together.
+    pub(crate) fn memory(&self) -> usize {
+        usize::try_from(self.limits.memory.get()).unwrap_or(usize::MAX).saturating_mul(1024 * 1024)
+    }
 }
 
 #[derive(Debug, Args)]

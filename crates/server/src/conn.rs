@@ -26,10 +26,12 @@ use tokio::{
 use tokio_util::sync::PollSender;
 
 use crate::{
+    budget::{Budget, Held},
     clock::Clock,
     core::{ConnectionId, Inbox, Origin},
+    crowd::{Crowd, Place},
     door::Door,
-    outbox::{Outbox, OutboxSender, outbox},
+    outbox::{Outbox, OutboxSender, outbox_within},
     socket::Taken,
     tell,
 };
@@ -57,16 +59,22 @@ pub struct Means {
     pub inbox: mpsc::Sender<Inbox>,
     /// What the host has set.
     pub settings: Settings,
-    /// What those who come from elsewhere have to pass.
+    /// What newcomers have to pass.
     pub door: Door,
+    /// Everybody who is connected.
+    pub crowd: Arc<Crowd>,
+    /// What may wait for everybody together.
+    pub budget: Arc<Budget>,
 }
 
 /// A connection as it was accepted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) id: ConnectionId,
     pub(crate) origin: Origin,
     pub(crate) at: Moment,
+    /// None for one that doesn't come from a socket.
+    pub(crate) place: Option<Place>,
 }
 
 /// Serves one connection until it ends. Whoever runs this tells the core that it is gone, in case it can't.
@@ -76,35 +84,21 @@ pub(crate) struct Accepted {
 /// The connection failed.
 pub(crate) async fn run<S>(
     stream: S,
-    Accepted { id, origin, at }: Accepted,
+    accepted: Accepted,
     refused: Option<Message>,
     means: Arc<Means>,
 ) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Taken + Unpin,
 {
-    let now = means.clock.moment();
-    let (sender, outbox) = outbox();
-    let mut connection = Connection {
-        stream,
-        origin,
-        id,
-        session: ServerSession::new(means.settings, at),
-        refused: refused.map(|message| tell::frame(&message, Ref::NONE)),
-        inbox: PollSender::new(means.inbox.clone()),
-        clock: means.clock,
-        arrival: Some(sender),
-        outbox,
-        rest: Vec::new(),
-        out: BytesMut::new(),
-        unflushed: false,
-        asked: Vec::new(),
-        ended: Ended::No,
-        core_let_go: false,
-        core_waits: false,
-        timer: Box::pin(tokio::time::sleep_until(means.clock.instant(now).into())),
-    };
-    let talked = std::future::poll_fn(|cx| connection.poll(cx)).await;
+    let id = accepted.id;
+    let mut connection = Connection::new(stream, accepted, refused, &means);
+    let talked = std::future::poll_fn(|cx| {
+        let talked = connection.poll(cx);
+        connection.count();
+        talked
+    })
+    .await;
     talked?;
     // Nobody is there any more, however long the last words take.
     let _ = means.inbox.send(Inbox::Gone(id)).await;
@@ -124,6 +118,10 @@ struct Connection<S> {
     stream: S,
     origin: Origin,
     id: ConnectionId,
+    place: Option<Place>,
+    is_stranger: bool,
+    /// The bytes here.
+    held: Held,
     session: ServerSession,
     /// What a peer hears from whom nothing is taken.
     refused: Option<Bytes>,
@@ -135,8 +133,8 @@ struct Connection<S> {
     /// Bytes that came and aren't handled: the beginning of a frame, or what a paused peer said.
     rest: Vec<u8>,
     out: BytesMut,
-    /// Something was written that may still be on this side.
-    unflushed: bool,
+    /// Bytes that were written and may still be on this side.
+    unflushed: usize,
     asked: Vec<ServerEvent>,
     ended: Ended,
     core_let_go: bool,
@@ -145,6 +143,38 @@ struct Connection<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
+    fn new(
+        stream: S,
+        Accepted { id, origin, at, place }: Accepted,
+        refused: Option<Message>,
+        means: &Means,
+    ) -> Self {
+        let now = means.clock.moment();
+        let (sender, outbox) = outbox_within(Arc::clone(&means.budget));
+        Self {
+            stream,
+            origin,
+            id,
+            place,
+            is_stranger: true,
+            held: Held::nothing(Arc::clone(&means.budget)),
+            session: ServerSession::new(means.settings, at),
+            refused: refused.map(|message| tell::frame(&message, Ref::NONE)),
+            inbox: PollSender::new(means.inbox.clone()),
+            clock: means.clock,
+            arrival: Some(sender),
+            outbox,
+            rest: Vec::new(),
+            out: BytesMut::new(),
+            unflushed: 0,
+            asked: Vec::new(),
+            ended: Ended::No,
+            core_let_go: false,
+            core_waits: false,
+            timer: Box::pin(tokio::time::sleep_until(means.clock.instant(now).into())),
+        }
+    }
+
     /// Goes on until the last words are written. Ready when they are.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
@@ -154,6 +184,12 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
             }
             self.session.handle_timeout(now);
             self.gather(cx);
+            if self.is_stranger && self.session.role().is_some() {
+                self.is_stranger = false;
+                if let Some(place) = &self.place {
+                    place.let_in();
+                }
+            }
             let wrote = self.poll_write(cx, now)?;
             let asked = self.poll_ask(cx)?;
             if self.session.is_closing() {
@@ -169,6 +205,12 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Counts what is kept for the peer, and of it.
+    fn count(&mut self) {
+        let to_write = self.session.waiting() + self.out.len() + self.unflushed;
+        self.held.set(to_write + self.rest.len());
     }
 
     /// Gathers all that is ready to be written.
@@ -206,17 +248,17 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(size)) => {
                     self.out.advance(size);
-                    self.unflushed = true;
+                    self.unflushed = self.unflushed.saturating_add(size).min(WRITE);
                 }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => stuck = true,
             }
         }
-        if self.unflushed {
+        if self.unflushed > 0 {
             match Pin::new(&mut self.stream).poll_flush(cx) {
                 Poll::Ready(flushed) => {
                     flushed?;
-                    self.unflushed = false;
+                    self.unflushed = 0;
                 }
                 Poll::Pending => stuck = true,
             }
@@ -236,7 +278,7 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
 
     /// Whether nothing waits on this side for the peer to take it.
     fn all_is_out(&self) -> bool {
-        self.session.waiting() == 0 && self.out.is_empty() && !self.unflushed
+        self.session.waiting() == 0 && self.out.is_empty() && self.unflushed == 0
     }
 
     /// True when something was brought to the core.
@@ -438,4 +480,78 @@ fn looks_like_http(bytes: &[u8]) -> bool {
     [&b"GET "[..], b"POST", b"HEAD", b"PUT ", b"OPTI", b"CONN", b"DELE", b"PATC", b"TRAC", b"PRI "]
         .iter()
         .any(|method| bytes.starts_with(method))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use rustls::pki_types::ServerName;
+    use tokio::io::AsyncReadExt as _;
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+    use crate::{
+        crowd::Room,
+        door::Plaintext,
+        socket::Socket,
+        tls::{Tls, tests::trusting},
+    };
+
+    fn means(tls: Tls) -> (Means, mpsc::Receiver<Inbox>) {
+        let (inbox, came) = mpsc::channel(8);
+        let room = Room { connections: 1, strangers: 1, per_address: None };
+        let means = Means {
+            clock: Clock::start(),
+            inbox,
+            settings: Settings::default(),
+            door: Door { tls, plaintext: Plaintext::FromHere, gate: Arc::default() },
+            crowd: Arc::new(Crowd::new(room, false)),
+            budget: Arc::new(Budget::of(200_000)),
+        };
+        (means, came)
+    }
+
+    #[tokio::test]
+    async fn what_tls_keeps_for_a_peer_is_not_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let (means, _came) = means(Tls::own(directory.path()).unwrap());
+        // As much as a socket may hold on the way.
+        let (near, far) = tokio::io::duplex(20_000);
+        let client = TlsConnector::from(Arc::new(trusting(b"helpline/1")));
+        let (near, far) = tokio::join!(
+            means.door.tls.acceptor().accept(Socket::new(near)),
+            client.connect(ServerName::try_from("localhost").unwrap(), far)
+        );
+        let mut far = far.unwrap();
+        let accepted =
+            Accepted { id: ConnectionId(0), origin: Origin::Console, at: Moment(0), place: None };
+        let mut connection = Connection::new(near.unwrap(), accepted, None, &means);
+        let mut cx = Context::from_waker(Waker::noop());
+
+        connection.out.extend_from_slice(&[0; 60_000]);
+        assert!(connection.poll_write(&mut cx, Moment(1000)).unwrap(), "some fits on the way");
+        assert!(connection.out.is_empty() && !connection.all_is_out(), "TLS holds the rest");
+        assert_eq!(connection.session.stuck_since(), Some(Moment(1000)));
+        connection.count();
+        assert!(means.budget.has_room_for(140_000) && !means.budget.has_room_for(140_001));
+        assert!(!connection.poll_write(&mut cx, Moment(5000)).unwrap());
+        assert_eq!(connection.session.stuck_since(), Some(Moment(1000)));
+
+        let mut taken = vec![0; 60_000];
+        far.read_exact(&mut taken[..16_000]).await.unwrap();
+        assert!(connection.poll_write(&mut cx, Moment(6000)).unwrap());
+        assert_eq!(connection.session.stuck_since(), Some(Moment(6000)), "it goes on, slowly");
+
+        let rest = far.read_exact(&mut taken[16_000..]);
+        let write = std::future::poll_fn(|cx| {
+            connection.poll_write(cx, Moment(7000)).unwrap();
+            if connection.all_is_out() { Poll::Ready(()) } else { Poll::Pending }
+        });
+        let (rest, ()) = tokio::join!(rest, write);
+        rest.unwrap();
+        assert_eq!(connection.session.stuck_since(), None);
+        connection.count();
+        assert!(means.budget.has_room_for(200_000));
+    }
 }

@@ -12,6 +12,7 @@ mod console;
 #[path = "no_console.rs"]
 mod console;
 mod invitations;
+mod limits;
 mod listing;
 mod run;
 
@@ -36,6 +37,7 @@ fn command(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         None => run::run(cli.run, cli.verbosity),
         Some(Command::Run(run)) => run::run(run, cli.verbosity),
+        Some(Command::Limits(run)) => limits::show(&run),
         Some(Command::Calls(Calls::List(reading))) => calls::list(&reading),
         Some(Command::Calls(Calls::Show { call, reading })) => calls::show(&call, &reading),
         Some(Command::Operator(command)) => accounts::run(command),

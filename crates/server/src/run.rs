@@ -11,7 +11,7 @@ use std::{
 use helpline_cli_common::{
     exit::{Exit, Failure},
     log::{self, Format, Verbosity},
-    terminal,
+    secrets, terminal,
 };
 use helpline_proto::{
     limits,
@@ -19,6 +19,7 @@ use helpline_proto::{
 };
 use helpline_server::{
     core::Policy,
+    crowd::Room,
     data,
     door::Plaintext,
     server::{Kept, RunError, Server, Settings, StartError},
@@ -45,13 +46,16 @@ const FAREWELL: Duration = Duration::from_millis(1500);
 
 /// Opens the line and keeps it until it is stopped.
 pub(crate) fn run(run: cli::Run, verbosity: Verbosity) -> Result<(), Failure> {
+    secrets::no_core_dumps();
     let console = wants_console(&run)?;
     let format = if run.json { Format::Json } else { Format::Text };
     let level = if console { LevelFilter::WARN } else { LevelFilter::INFO };
     let logs = log::init(verbosity, level, format)?;
     raise_descriptor_limit();
+    let room = room(&run);
     runtime()?.block_on(serve(
         run,
+        room,
         console,
         Announce { json: format == Format::Json },
         logs,
@@ -84,7 +88,7 @@ fn runtime() -> Result<Runtime, Failure> {
 
 /// Every connection is a descriptor, and the customary soft limit of 1,024 is for programs that
 /// use `select`.
-fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
@@ -92,8 +96,15 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// How many may be connected.
+pub(crate) fn room(run: &cli::Run) -> Room {
+    let descriptors = getrlimit(Resource::Nofile).current;
+    Room::within(descriptors, run.limits.strangers.get(), run.connections_per_address())
+}
+
 async fn serve(
     run: cli::Run,
+    room: Room,
     console: bool,
     announce: Announce,
     logs: log::Logs,
@@ -102,6 +113,7 @@ async fn serve(
     let directory = data::directory(run.data.data.as_deref()).map_err(|error| {
         Failure::new(Exit::Config, error.to_string()).hint("say where with --data DIR")
     })?;
+    let (callers_per_address, memory) = (run.callers_per_address(), run.memory());
     let operator = console.then(|| operator_name(run.name)).transpose()?;
     let mut terminate = handler(SignalKind::terminate())?;
     // Without a console the terminal is nobody's business.
@@ -129,13 +141,15 @@ async fn serve(
             invite_only: run.invite_only,
             private: run.private,
             keep: run.keep.map(NonZeroU32::get).or(run.private.then_some(1)).map(days),
-            callers_per_address: None,
-            limit_loopback: false,
+            callers_per_address,
+            limit_loopback: run.limits.limit_loopback,
         },
         greeting: run.greeting,
         says_a_second: Some(run.says).filter(|says| *says > 0),
         certificate: certificate(run.tls_cert, run.tls_key),
         plaintext: if run.plaintext { Plaintext::FromAnywhere } else { Plaintext::FromHere },
+        room,
+        memory,
     })
     .await
     .map_err(start_failure)?;

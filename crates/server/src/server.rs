@@ -15,12 +15,14 @@ use tokio::{
 };
 
 use crate::{
+    budget::Budget,
     clock::Clock,
     conn::Means,
     core::{
         Core, Host, Inbox, Policy,
         thread::{self, INBOX, Outcome},
     },
+    crowd::{Crowd, Room},
     data::{self, DataError, Lock},
     door::{Door, Plaintext},
     gate::Gate,
@@ -54,6 +56,10 @@ pub struct Settings {
     pub certificate: Option<tls::Files>,
     /// From whom plaintext is taken.
     pub plaintext: Plaintext,
+    /// How many may be connected.
+    pub room: Room,
+    /// Bytes that may wait for all peers together.
+    pub memory: usize,
 }
 
 /// Why a line could not be opened.
@@ -140,8 +146,10 @@ impl Server {
         let outcome = thread::start(core, clock, came)?;
 
         let door = Door { tls, plaintext: settings.plaintext, gate };
+        let crowd = Arc::new(Crowd::new(settings.room, settings.policy.limit_loopback));
+        let budget = Arc::new(Budget::of(settings.memory));
         let settings = SessionSettings { says_a_second: settings.says_a_second };
-        let means = Arc::new(Means { clock, inbox, settings, door });
+        let means = Arc::new(Means { clock, inbox, settings, door, crowd, budget });
         let ids = Arc::<Ids>::default();
         let (close, closed) = watch::channel(false);
         let mut tasks = JoinSet::new();

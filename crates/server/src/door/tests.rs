@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use helpline_proto::{
     frame,
     ids::Ticket,
-    message::{Hello, Join, Ref},
+    message::{Hello, Join, Ping, Ref},
     text::{Agent, LineName, Name},
     time::Moment,
     version,
@@ -25,6 +25,7 @@ use tokio_rustls::TlsConnector;
 use crate::{
     clock::Clock,
     core::{ConnectionId, Inbox},
+    crowd::{Crowd, Room},
     gate::Ban,
     server::{Server, Settings},
     tls::tests as tls,
@@ -47,9 +48,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Visitor<S> {
     }
 
     pub(crate) async fn say(&mut self, message: impl Into<Message>) {
+        self.try_say(message).await.unwrap();
+    }
+
+    pub(crate) async fn try_say(&mut self, message: impl Into<Message>) -> io::Result<()> {
         let frame = message.into().to_frame(Ref::NONE).unwrap();
-        self.stream.write_all(&frame).await.unwrap();
-        self.stream.flush().await.unwrap();
+        self.stream.write_all(&frame).await?;
+        self.stream.flush().await
     }
 
     /// What is told next; `None` at the end.
@@ -79,6 +84,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Visitor<S> {
         self.is_welcome().await;
         self.say(join()).await;
         while !matches!(self.hear().await, Some(Message::Place(_))) {}
+    }
+
+    /// A ping is answered, whatever else is told meanwhile.
+    pub(crate) async fn is_alive(&mut self) {
+        self.say(Ping {}).await;
+        loop {
+            match self.hear().await {
+                Some(Message::Pong(_)) => return,
+                Some(_) => {}
+                None => panic!("it has ended"),
+            }
+        }
     }
 
     async fn is_sent_away(&mut self) -> Goodbye {
@@ -116,6 +133,8 @@ pub(crate) fn settings(directory: &Path) -> Settings {
         says_a_second: None,
         certificate: None,
         plaintext: Plaintext::FromHere,
+        room: Room { connections: 1000, strangers: 1000, per_address: None },
+        memory: usize::MAX,
     }
 }
 
@@ -163,14 +182,22 @@ async fn before_since(
         gate.set(vec![Ban { network: origin.to_string().parse().unwrap(), until }]);
     }
     let door = Door { tls: Tls::own(directory.path()).unwrap(), plaintext, gate };
-    let means = Arc::new(Means { clock, inbox, settings: Default::default(), door });
+    let room = settings(directory.path()).room;
+    let means = Arc::new(Means {
+        clock,
+        inbox,
+        settings: Default::default(),
+        door,
+        crowd: Arc::new(Crowd::new(room, false)),
+        budget: Arc::default(),
+    });
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let theirs = Arc::clone(&means);
     let served = tokio::spawn(async move {
         let (stream, _) = listener.accept().await?;
         let origin = Origin::Address(origin);
-        let accepted = Accepted { id: ConnectionId(0), origin, at: Moment(0) };
+        let accepted = Accepted { id: ConnectionId(0), origin, at: Moment(0), place: None };
         open(stream, accepted, theirs).await
     });
     Before { address, means, served, _inbox: came, _directory: directory }
