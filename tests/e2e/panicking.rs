@@ -14,12 +14,7 @@ use helpline_proto::{
     ids::{Side, Ticket},
     text::LineName,
 };
-use helpline_server::{
-    core::Policy,
-    door::Plaintext,
-    server::{Server, Settings},
-};
-use helpline_switchboard::Rules;
+use helpline_server::server::{Server, Settings};
 use helpline_tests::{Peer, accounts};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
 
@@ -65,17 +60,10 @@ fn a_panic_in_one_connection_breaks_that_one_and_hurts_nobody_else() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     // The server as a library: the program has, rightly, nothing in it that can be made to panic.
     let mut server = runtime
-        .block_on(Server::start(Settings {
-            listen: vec!["127.0.0.1:0".parse().unwrap()],
-            data: directory.path().into(),
-            line: LineName::new("main").unwrap(),
-            rules: Rules::default(),
-            policy: Policy::default(),
-            greeting: None,
-            says_a_second: None,
-            certificate: None,
-            plaintext: Plaintext::FromHere,
-        }))
+        .block_on(Server::start(Settings::of(
+            directory.path().into(),
+            LineName::new("main").unwrap(),
+        )))
         .unwrap();
     let address = server.addresses()[0];
     accounts::serve(address, directory.path());

@@ -45,11 +45,8 @@ pub(crate) fn all(
     runtime.block_on(async {
         let settings = Settings {
             listen: Vec::new(),
-            data: data.to_owned(),
-            line: LineName::new("main").unwrap(),
             rules: Rules { places: 100, ..Rules::default() },
-            greeting: None,
-            says_a_second: None,
+            ..Settings::of(data.to_owned(), LineName::new("main").unwrap())
         };
         let mut server = Server::start(settings)
             .await

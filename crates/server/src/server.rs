@@ -62,6 +62,26 @@ pub struct Settings {
     pub memory: usize,
 }
 
+impl Settings {
+    /// A line on a free port of this machine, without limits but those of the protocol.
+    #[must_use]
+    pub fn of(data: PathBuf, line: LineName) -> Self {
+        Self {
+            listen: vec![Address::any_port()],
+            data,
+            line,
+            rules: Rules::default(),
+            greeting: None,
+            policy: Policy::default(),
+            says_a_second: None,
+            certificate: None,
+            plaintext: Plaintext::FromHere,
+            room: Room { connections: usize::MAX, strangers: usize::MAX, per_address: None },
+            memory: usize::MAX,
+        }
+    }
+}
+
 /// Why a line could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
