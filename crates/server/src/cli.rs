@@ -364,3 +364,48 @@ fn name(given: &str) -> Result<Name, String> {
 fn text(given: &str) -> Result<Text, String> {
     Text::new(given).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{ffi::OsString, iter, os::unix::ffi::OsStringExt as _};
+
+    use clap::CommandFactory as _;
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+
+    /// Any bytes, those that mean something often.
+    fn argument() -> impl Strategy<Value = OsString> {
+        let command = Cli::command();
+        let options = command.get_arguments().filter_map(|option| option.get_long());
+        let names = command.get_subcommands().map(|subcommand| subcommand.get_name());
+        let known: Vec<String> = options
+            .map(|option| format!("--{option}"))
+            .chain(names.map(str::to_owned))
+            .chain(["list", "show", "--", "-v", "--help"].map(str::to_owned))
+            .collect();
+        let known = proptest::sample::select(known);
+        let value = "-?[0-9]{1,11}|[a-z:.\\[\\]0-9]{0,12}|\\PC{0,8}";
+        prop_oneof![
+            4 => known.clone().prop_map(OsString::from),
+            2 => value.prop_map(OsString::from),
+            2 => (known, value).prop_map(|(option, value)| format!("{option}={value}").into()),
+            1 => vec(any::<u8>(), 0..8).prop_map(OsString::from_vec),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_asked_is_taken_or_refused_with_a_reason(arguments in vec(argument(), 0..6)) {
+            let program = iter::once(OsString::from("helpline-server"));
+            if let Err(error) = Cli::try_parse_from(program.chain(arguments)) {
+                prop_assert!(!error.to_string().is_empty());
+            }
+        }
+    }
+}

@@ -78,21 +78,30 @@ impl FromStr for Address {
         if given.bytes().all(|byte| byte.is_ascii_digit()) {
             return port(given).map(|port| Self { port, ..default });
         }
-        if let Ok(address) = given.trim_matches(['[', ']']).parse::<IpAddr>() {
+        let unwrapped = given.strip_prefix('[').and_then(|given| given.strip_suffix(']'));
+        if let Ok(address) = unwrapped.unwrap_or(given).parse::<IpAddr>() {
             return Ok(Self { host: address.to_string(), ..default });
         }
         match given.rsplit_once(':') {
-            None => Ok(Self { host: given.into(), ..default }),
+            None => Ok(Self { host: host(given)?, ..default }),
             Some(("", given)) => Ok(Self { port: port(given)?, ..default }),
-            Some((host, given)) => {
-                let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-                if bare.is_none() && host.contains(':') {
+            Some((name, given)) => {
+                let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+                if bare.is_none() && name.contains(':') {
                     return Err("an IPv6 address with a port is written [ADDRESS]:PORT".into());
                 }
-                Ok(Self { host: bare.unwrap_or(host).into(), port: port(given)? })
+                Ok(Self { host: host(bare.unwrap_or(name))?, port: port(given)? })
             }
         }
     }
+}
+
+fn host(given: &str) -> Result<String, String> {
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '[' | ']');
+    if given.is_empty() || given.contains(is_odd) {
+        return Err(format!("{given:?} is not a host"));
+    }
+    Ok(given.into())
 }
 
 impl fmt::Display for Address {
@@ -401,6 +410,8 @@ impl Famine {
 mod tests {
     use std::sync::atomic::AtomicUsize;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::{
         budget::Budget,
@@ -593,8 +604,21 @@ mod tests {
                 Ok(meant.into())
             );
         }
-        for wrong in ["", "localhost:x", "70000", "::1:9000:x", "host:70000", ":"] {
+        for wrong in
+            ["", "localhost:x", "70000", "::1:9000:x", "host:70000", ":", "[", "[]:1", "[a", "a b"]
+        {
             assert!(wrong.parse::<Address>().is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_taken_for_an_address_reads_back(
+            given in "\\PC{0,12}|[\\[\\]:%.a-f0-9]{0,20}|[a-f0-9:.\\[\\]]{0,12}:[0-9]{1,5}"
+        ) {
+            if let Ok(address) = given.parse::<Address>() {
+                prop_assert_eq!(address.to_string().parse(), Ok(address));
+            }
         }
     }
 
