@@ -266,7 +266,7 @@ fn code_77_for_an_unknown_line_naming_those_there() {
 #[test]
 fn code_78_for_a_link_with_a_fingerprint() {
     let server = Server::start();
-    let link = format!("helpline://{}/main#sha256:0123456789abcdef", server.address());
+    let link = format!("helpline://{}/main#sha256:{}", server.address(), "0f".repeat(32));
     for setup in [Client::call(&link), Client::desk(&link)] {
         failed(&setup.run(), 78, &["the link can't be followed", "dial the host and port alone"]);
     }

@@ -14,9 +14,13 @@ use helpline_proto::{
     ids::{Side, Ticket},
     text::LineName,
 };
-use helpline_server::server::{Server, Settings};
+use helpline_server::{
+    core::Policy,
+    door::Plaintext,
+    server::{Server, Settings},
+};
 use helpline_switchboard::Rules;
-use helpline_tests::Peer;
+use helpline_tests::{Peer, accounts};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
 
 /// A connection that panics when it is read from, once it is told to.
@@ -66,11 +70,15 @@ fn a_panic_in_one_connection_breaks_that_one_and_hurts_nobody_else() {
             data: directory.path().into(),
             line: LineName::new("main").unwrap(),
             rules: Rules::default(),
+            policy: Policy::default(),
             greeting: None,
             says_a_second: None,
+            certificate: None,
+            plaintext: Plaintext::FromHere,
         }))
         .unwrap();
     let address = server.addresses()[0];
+    accounts::serve(address, directory.path());
     let (mut ada, mut wei) = Peer::pair(address);
     let mut bo = Peer::operator(address, "Bo");
 

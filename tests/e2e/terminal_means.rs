@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, ops::Deref, time::Duration};
 
-use helpline_tests::{Client, ClientSetup, Peer, Screen, Server, ServerSetup};
+use helpline_tests::{Client, ClientSetup, Peer, Screen, Server, ServerSetup, accounts};
 
 /// A server whose operator, `wei`, answers at its console.
 pub(crate) struct Console {
@@ -34,6 +34,7 @@ impl Console {
         let address = screen.wait_until("where it listens", |seen| {
             seen.lines().find_map(|line| line.strip_prefix("listening on ")?.parse().ok())
         });
+        accounts::serve(address, &screen.home().data());
         Self { screen, address }
     }
 

@@ -8,14 +8,19 @@ use std::{
     time::Duration,
 };
 
+use helpline_client::Address;
+use helpline_proto::text::Name;
 use serde_json::Value;
 
 use crate::{
-    PATIENCE,
+    PATIENCE, accounts,
     binaries::helpline,
-    home::Home,
+    home::{Home, LOGIN_NAME},
     process::{self, Finished, Process},
 };
+
+/// Where a desk finds its token in the environment.
+const TOKEN: &str = "HELPLINE_TOKEN";
 
 /// An event of `--json`: one line of standard output.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,14 +108,33 @@ impl ClientSetup {
         self.wrapper.iter().cloned().chain(program).chain(self.args.iter().cloned()).collect()
     }
 
-    pub(crate) fn parts(&self) -> (Vec<OsString>, Home, &[(OsString, OsString)]) {
-        (self.command_line(), self.home.clone(), &self.envs)
+    pub(crate) fn parts(&self) -> (Vec<OsString>, Home, Vec<(OsString, OsString)>) {
+        let mut envs = self.envs.clone();
+        envs.extend(self.token().map(|token| (TOKEN.into(), token.into())));
+        (self.command_line(), self.home.clone(), envs)
+    }
+
+    /// What somebody who answers at a server of a story has in the environment, unless the story says where the
+    /// token is.
+    fn token(&self) -> Option<String> {
+        let text = |arg: &OsString| arg.to_str().map(str::to_owned);
+        let args: Vec<String> = self.args.iter().filter_map(text).collect();
+        let is_said = args.iter().any(|arg| arg == "--token-file")
+            || self.envs.iter().any(|(variable, _)| variable == TOKEN);
+        let ["desk", address, ..] = args.iter().map(String::as_str).collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        let mut behind = args.iter().skip_while(|arg| *arg != "--name").skip(1);
+        let name = Name::typed(behind.next().map_or(LOGIN_NAME, String::as_str)).ok()?;
+        let address: Address = address.parse().ok()?;
+        let address = format!("{}:{}", address.host, address.port).parse().ok()?;
+        accounts::token(address, &name).filter(|_| !is_said).map(|token| token.as_str().to_owned())
     }
 
     fn command(&self) -> Command {
-        let line = self.command_line();
+        let (line, _, envs) = self.parts();
         let mut command = Command::new(&line[0]);
-        command.args(&line[1..]).envs(self.envs.iter().cloned());
+        command.args(&line[1..]).envs(envs);
         command
     }
 

@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, path::Path, sync::Mutex, time::Duration};
 
-use helpline_client::Link;
+use helpline_client::{Link, Security};
 use helpline_proto::{
     code::Code,
     ids::{CallId, Side},
@@ -30,10 +30,15 @@ const AGAIN: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// What may not be.
-pub async fn converse(caller: SocketAddr, operator: SocketAddr, file: &Path) -> Result<(), String> {
+pub async fn converse(
+    caller: SocketAddr,
+    operator: SocketAddr,
+    file: &Path,
+    security: &Security,
+) -> Result<(), String> {
     let checker = Mutex::new(Checker::new());
-    let (caller, operator) =
-        (Part::new(Side::Caller, caller, &checker), Part::new(Side::Operator, operator, &checker));
+    let part = |side, address| Part::new(side, address, security, &checker);
+    let (caller, operator) = (part(Side::Caller, caller), part(Side::Operator, operator));
     let both = async { tokio::join!(caller.play(), operator.play()) };
     let (call, other) =
         timeout(PATIENCE, both).await.map_err(|_| "they don't come to an end".to_owned())?;
@@ -54,6 +59,7 @@ pub async fn converse(caller: SocketAddr, operator: SocketAddr, file: &Path) -> 
 struct Part<'a> {
     side: Side,
     address: SocketAddr,
+    security: &'a Security,
     checker: &'a Mutex<Checker>,
     admitted: bool,
     call: Option<CallId>,
@@ -66,8 +72,14 @@ struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    fn new(side: Side, address: SocketAddr, checker: &'a Mutex<Checker>) -> Self {
-        Self { side, address, checker, admitted: false, call: None, said: 0, heard: 0, over: false }
+    fn new(
+        side: Side,
+        address: SocketAddr,
+        security: &'a Security,
+        checker: &'a Mutex<Checker>,
+    ) -> Self {
+        let (admitted, call, said, heard, over) = (false, None, 0, 0, false);
+        Self { side, address, security, checker, admitted, call, said, heard, over }
     }
 
     /// Plays this part. Returns the call it was in.
@@ -75,7 +87,7 @@ impl<'a> Part<'a> {
         let name = Name::new(if self.side == Side::Caller { "Ada" } else { "Wei" });
         let name = name.map_err(|error| error.to_string())?;
         loop {
-            if let Ok(mut link) = dial(self.side, self.address, name.clone()).await {
+            if let Ok(mut link) = dial(self.side, self.address, name.clone(), self.security).await {
                 let screen = {
                     let mut checker = self.checker.lock().unwrap();
                     let party = checker.party(self.side);

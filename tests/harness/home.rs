@@ -11,6 +11,9 @@ use std::{
 use helpline_proto::ids::Ticket;
 use tempfile::TempDir;
 
+/// Who is logged in wherever a story takes place.
+pub(crate) const LOGIN_NAME: &str = "wei";
+
 /// A private home with private XDG directories; deleted when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Home(Arc<TempDir>);
@@ -77,8 +80,8 @@ impl Home {
             ("XDG_STATE_HOME".into(), below("state")),
             ("XDG_CACHE_HOME".into(), below("cache")),
             ("XDG_RUNTIME_DIR".into(), below("run")),
-            ("LOGNAME".into(), "wei".into()),
-            ("USER".into(), "wei".into()),
+            ("LOGNAME".into(), LOGIN_NAME.into()),
+            ("USER".into(), LOGIN_NAME.into()),
             ("LANG".into(), "C.UTF-8".into()),
             ("LC_ALL".into(), "C.UTF-8".into()),
             ("TZ".into(), "UTC".into()),

@@ -44,6 +44,7 @@ pub use self::{
     transcripts::{Transcript, Transcripts},
 };
 
+pub mod accounts;
 mod binaries;
 pub mod checker;
 mod client;

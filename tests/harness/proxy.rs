@@ -22,7 +22,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::dice::Dice;
+use crate::{accounts, dice::Dice};
 
 /// Bytes of one direction that travel in slices: enough for each message there is, without taking all day.
 const SLICED: usize = 8 * 1024;
@@ -152,6 +152,7 @@ impl Proxy {
     ) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
+        accounts::lead(address, to);
         let counts = Arc::<Counts>::default();
         let counting = Arc::clone(&counts);
         let task = tokio::spawn(async move {

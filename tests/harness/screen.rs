@@ -109,14 +109,7 @@ impl ScreenSetup {
         let (shared, answers) = (Arc::clone(&seen), Arc::clone(&writer));
         thread::spawn(move || shared.watch(reader, &answers));
         let name = format!("{:?}", self.line);
-        Screen {
-            name,
-            child: Mutex::new(child),
-            master: pty.master,
-            writer,
-            seen,
-            _home: self.home,
-        }
+        Screen { name, child: Mutex::new(child), master: pty.master, writer, seen, home: self.home }
     }
 }
 
@@ -216,8 +209,7 @@ pub struct Screen {
     master: Box<dyn MasterPty + Send>,
     writer: Writer,
     seen: Arc<Seen>,
-    /// Kept from being deleted.
-    _home: Home,
+    home: Home,
 }
 
 impl Screen {
@@ -225,7 +217,7 @@ impl Screen {
     #[must_use]
     pub fn client(setup: &ClientSetup) -> ScreenSetup {
         let (line, home, envs) = setup.parts();
-        Self::program(line, &home).envs(envs)
+        Self::program(line, &home).envs(&envs)
     }
 
     /// The program `helpline-server`, with its console.
@@ -240,6 +232,12 @@ impl Screen {
     #[must_use]
     pub fn program(line: Vec<OsString>, home: &Home) -> ScreenSetup {
         ScreenSetup { line, home: home.clone(), envs: Vec::new(), rows: 24, columns: 80 }
+    }
+
+    /// The home that its program lives in.
+    #[must_use]
+    pub fn home(&self) -> &Home {
+        &self.home
     }
 
     /// Types text, or one of the [`keys`].

@@ -12,6 +12,7 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
+    accounts,
     binaries::helpline_server,
     home::Home,
     process::{self, Finished, Process},
@@ -185,8 +186,13 @@ impl ServerSetup {
         let json = self.args.iter().any(|arg| arg == "--json");
         let ready = if json { r#""event":"listening""# } else { "no console here" };
         process.wait_for_stderr(ready);
-        let addresses = process.stderr().iter().filter_map(|line| listening(line)).collect();
-        Server { addresses, took: begun.elapsed(), process, setup: self }
+        let addresses: Vec<_> =
+            process.stderr().iter().filter_map(|line| listening(line)).collect();
+        let server = Server { addresses, took: begun.elapsed(), process, setup: self };
+        for address in &server.addresses {
+            accounts::serve(*address, &server.data());
+        }
+        server
     }
 
     /// Starts it and waits until it has ended, for one that can't run.

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use helpline_client::{DialError, Link};
+use helpline_client::{DialError, Link, Security, Trust};
 use helpline_proto::{
     ids::{Answering, Side},
     text::Name,
@@ -27,7 +27,7 @@ use tokio::{
 
 use self::voice::Voice;
 use crate::{
-    PATIENCE,
+    PATIENCE, accounts,
     checker::{Checker, Violation},
     dice::Dice,
     transcripts::Transcripts,
@@ -40,11 +40,19 @@ mod voice;
 ///
 /// # Errors
 /// Nobody answers.
-pub(crate) async fn dial(side: Side, to: SocketAddr, name: Name) -> Result<Link, DialError> {
+pub(crate) async fn dial(
+    side: Side,
+    to: SocketAddr,
+    name: Name,
+    security: &Security,
+) -> Result<Link, DialError> {
     let address = to.to_string().parse().expect("an address is an address");
     match side {
-        Side::Caller => Link::call(&address, name).await,
-        Side::Operator => Link::desk(&address, name, Answering::ByItself).await,
+        Side::Caller => Link::call(&address, name, security).await,
+        Side::Operator => {
+            let token = accounts::token(to, &name);
+            Link::desk(&address, name, token, Answering::ByItself, security).await
+        }
     }
 }
 
@@ -58,7 +66,7 @@ pub struct Manner {
 }
 
 /// What they have in common.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     checker: Mutex<Checker>,
     /// Entries shown, on all screens.
@@ -76,6 +84,8 @@ struct Shared {
     findings: Mutex<Vec<String>>,
     /// What each is doing.
     doing: Mutex<BTreeMap<String, String>>,
+    /// How they connect.
+    security: Security,
 }
 
 impl Shared {
@@ -112,9 +122,33 @@ impl Talkers {
     /// There are no threads to be had.
     #[must_use]
     pub fn new() -> Self {
+        Self::with(Security::Tls(Trust::FirstContact))
+    }
+
+    /// Nobody yet, and none of them will encrypt anything.
+    ///
+    /// # Panics
+    /// There are no threads to be had.
+    #[must_use]
+    pub fn in_plaintext() -> Self {
+        Self::with(Security::Plaintext)
+    }
+
+    fn with(security: Security) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (off, _) = watch::channel(false);
-        let shared = Arc::default();
+        let shared = Arc::new(Shared {
+            checker: Mutex::default(),
+            shown: AtomicUsize::default(),
+            said: AtomicUsize::default(),
+            calls: AtomicUsize::default(),
+            offline: AtomicUsize::default(),
+            enough: AtomicBool::default(),
+            resumed: Mutex::default(),
+            findings: Mutex::default(),
+            doing: Mutex::default(),
+            security,
+        });
         Self { runtime, shared, off, callers: Vec::new(), operators: Vec::new(), begun: 0 }
     }
 

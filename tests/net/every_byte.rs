@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use helpline_client::{Security, Trust};
 use helpline_proto::ids::Side;
 use helpline_server::store::DATABASE;
 use helpline_tests::{
@@ -22,9 +23,14 @@ use tokio::{runtime::Builder, task::JoinSet};
 /// Servers, each with one conversation at a time: most of it is waiting.
 const SERVERS: usize = 12;
 
-/// A cut: whose connection, which way, behind how many bytes, how.
-#[derive(Clone, Copy, Debug)]
+/// Of so many cuts within TLS one is made: it has four times as many bytes, which mean nothing to anybody
+/// but it.
+const OF_TLS: usize = 7;
+
+/// A cut: of what, whose connection, which way, behind how many bytes, how.
+#[derive(Clone, Debug)]
 struct At {
+    security: Security,
     side: Side,
     up: bool,
     byte: usize,
@@ -32,7 +38,7 @@ struct At {
 }
 
 impl At {
-    fn fate(self) -> Fate {
+    fn fate(&self) -> Fate {
         let way = Way { cut: Some((self.byte, self.cut)), ..Way::default() };
         if self.up {
             Fate { up: way, ..Fate::default() }
@@ -59,18 +65,22 @@ fn a_cut_at_any_byte_of_a_conversation_costs_nothing() {
 async fn all(passes: usize, mut dice: Dice) -> (usize, usize) {
     let servers: Vec<Server> = (0..SERVERS).map(|_| Server::start()).collect();
     let mut plan = Vec::new();
-    for side in [Side::Caller, Side::Operator] {
-        let place = Place::of(&servers[0]);
-        let (_, bytes) = place.converse(side, Fate::default()).await.unwrap();
-        println!("{side:?}: {} bytes up, {} down", bytes.0, bytes.1);
-        for (up, bytes) in [(true, bytes.0), (false, bytes.1)] {
-            for byte in 0..=bytes {
-                plan.push(At { side, up, byte, cut: Cut::any(&mut dice) });
+    let plain = (Security::Plaintext, 1);
+    for (security, step) in [plain, (Security::Tls(Trust::FirstContact), OF_TLS)] {
+        for side in [Side::Caller, Side::Operator] {
+            let place = Place::of(&servers[0]);
+            let (_, bytes) = place.converse(&security, side, Fate::default()).await.unwrap();
+            println!("{security:?}, {side:?}: {} bytes up, {} down", bytes.0, bytes.1);
+            for (up, bytes) in [(true, bytes.0), (false, bytes.1)] {
+                for byte in (0..=bytes).step_by(step) {
+                    let (security, cut) = (security.clone(), Cut::any(&mut dice));
+                    plan.push(At { security, side, up, byte, cut });
+                }
             }
         }
     }
     let planned = passes * plan.len();
-    let plan = Arc::new(Mutex::new(plan.repeat(passes)));
+    let plan = Arc::new(Mutex::new((0..passes).flat_map(|_| plan.clone()).collect::<Vec<_>>()));
     let cuts = Arc::<AtomicUsize>::default();
     let mut workers = JoinSet::new();
     for server in &servers {
@@ -78,7 +88,7 @@ async fn all(passes: usize, mut dice: Dice) -> (usize, usize) {
         workers.spawn(async move {
             loop {
                 let Some(at) = plan.lock().unwrap().pop() else { break };
-                let had = place.converse(at.side, at.fate()).await;
+                let had = place.converse(&at.security, at.side, at.fate()).await;
                 let (cut, _) = had.unwrap_or_else(|why| panic!("{at:?}: {why}"));
                 cuts.fetch_add(cut, SeqCst);
             }
@@ -103,7 +113,12 @@ impl Place {
 
     /// Has it with this fate for the first connection of that side; further ones are good. Returns how many cuts
     /// were made, and how many bytes went up and down.
-    async fn converse(&self, side: Side, fate: Fate) -> Result<(usize, (usize, usize)), String> {
+    async fn converse(
+        &self,
+        security: &Security,
+        side: Side,
+        fate: Fate,
+    ) -> Result<(usize, (usize, usize)), String> {
         let mut first = Some(fate);
         let proxy = Proxy::start(self.address, move || first.take().unwrap_or_default()).await;
         let proxy = proxy.map_err(|error| error.to_string())?;
@@ -111,7 +126,7 @@ impl Place {
             Side::Caller => (proxy.address(), self.address),
             Side::Operator => (self.address, proxy.address()),
         };
-        converse(caller, operator, &self.file).await?;
+        converse(caller, operator, &self.file, security).await?;
         Ok((proxy.cuts(), proxy.bytes()))
     }
 }

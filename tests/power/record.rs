@@ -61,7 +61,7 @@ pub(crate) fn record(home: &Home, trace: &Path, dice: &mut Dice) {
     // The first with what was said last in the log but not synced: the next finds it there. Where
     // only the calls traced stop the server (--seccomp-bpf), strace can send no signal.
     let killed = format!("--inject=fsync:signal=KILL:when={SYNCS}");
-    let mut talkers = Talkers::new();
+    let mut talkers = Talkers::in_plaintext();
     let mut server = Server::with().home(home).says(0).drain(0).places(100).program(released());
     for life in 0..3 {
         let how = if life == 0 { killed.as_str() } else { "--seccomp-bpf" };

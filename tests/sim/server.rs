@@ -4,17 +4,20 @@
 //! inbox fills, and the process can die. What is told goes to the connections only behind the commit, and
 //! how many of them hear it before a crash is chance.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
 
 use helpline_proto::{
-    ids::{CallId, Ticket},
+    ids::Ticket,
     limits,
     session::Settings,
     text::LineName,
     time::{Moment, UnixMillis},
 };
 use helpline_server::{
-    core::{ConnectionId, Core, Inbox, Turn, thread::INBOX},
+    core::{ConnectionId, Core, Host, Inbox, Policy, Random, Turn, thread::INBOX},
     store::{
         Write,
         memory::{Disk, Fault, MemoryStore},
@@ -157,13 +160,13 @@ impl Server {
         self.core.as_ref()
     }
 
-    fn fresh_call(&mut self) -> Box<dyn FnMut() -> CallId + Send> {
+    fn random(&mut self) -> Random {
         let mut dice = self.fresh.split();
         Box::new(move || {
             let ticket = dice.ticket();
             let mut id = [0; 16];
             id.copy_from_slice(&ticket.0[..16]);
-            CallId(id)
+            id
         })
     }
 }
@@ -181,8 +184,10 @@ impl World {
         }
         let about = About { line: LineName::new("main").unwrap(), greeting: None };
         let store = MemoryStore::open(self.server.disk.clone());
-        let fresh = self.server.fresh_call();
-        let core = Core::open(self.server.rules, about, store, fresh, self.clock()).unwrap();
+        let random = self.server.random();
+        let (policy, gate) = (Policy::default(), Arc::default());
+        let host = Host { rules: self.server.rules, about, policy, gate };
+        let core = Core::open(host, store, random, self.clock()).unwrap();
         self.trace(|| "the server starts".into());
         if core.switchboard().calls() > 0 {
             self.coverage.see(Sight::ServerStarted);
@@ -443,7 +448,7 @@ impl World {
             return;
         }
         let Some(pending) = self.server.pending.take() else { return };
-        let Pending { turn, fate, last, unheard } = pending;
+        let Pending { mut turn, fate, last, unheard } = pending;
         if self.server.door.queue.iter().any(|item| matches!(item, Inbox::Arrived(..))) {
             self.see(Sight::ArrivedInCommit);
         }
@@ -461,7 +466,7 @@ impl World {
         }
         let now = self.clock();
         let core = self.server.core.as_mut().unwrap();
-        match core.commit(&turn) {
+        match core.commit(&mut turn) {
             Ok(()) => {
                 self.record(&turn, &unheard);
                 if let Fate::CrashAfter = fate {

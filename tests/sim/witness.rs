@@ -112,7 +112,13 @@ impl World {
                     }
                     self.record_fact(record);
                 }
-                Write::Refused(_) => {}
+                Write::Refused(_)
+                | Write::Credential(..)
+                | Write::Ban { .. }
+                | Write::Invitation { .. }
+                | Write::InvitationUsed(_)
+                | Write::Audit(_)
+                | Write::Tidy { .. } => {}
             }
         }
         self.checker.turn_over();

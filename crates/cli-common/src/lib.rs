@@ -13,7 +13,7 @@
 //! | [`log`] | `-v`, `-q`, `--color`, and where log lines go |
 //! | [`plain`] | lines from a stdin without editing |
 //! | [`prompt`] | lines from a terminal with editing, and printing above what is being typed |
-//! | [`secrets`] | no core dumps |
+//! | [`secrets`] | what a program that knows secrets owes to those whose they are |
 //! | [`terminal`] | what the terminal is, how it was, and who sits there |
 
 #![warn(missing_docs)]

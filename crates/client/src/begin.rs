@@ -13,8 +13,7 @@ use helpline_proto::{
 use tokio::signal::unix::Signal;
 
 use crate::{
-    Event,
-    address::{Address, Fingerprint},
+    Address, Event, Fingerprint,
     dial::DialError,
     json,
     kept::{Begun, Directory, Kept},

@@ -22,7 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
 use crate::{
-    address::Address,
+    Address,
     begin::{self, Beginner, End, IsEncrypted},
     known::KnownServers,
     link::Link,

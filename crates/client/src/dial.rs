@@ -20,7 +20,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use crate::{
-    address::{Address, Fingerprint},
+    Address, Fingerprint,
     stream::Stream,
     trust::{Security, Stranger, Trust, Verifier},
 };

@@ -11,7 +11,7 @@
 use std::{fmt, io, path::PathBuf};
 
 use crate::{
-    address::Fingerprint,
+    Fingerprint,
     kept::KeptError,
     own,
     trust::{Met, Trust},

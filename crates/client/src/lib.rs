@@ -43,17 +43,18 @@
 #![warn(missing_docs)]
 
 pub use helpline_proto as proto;
-pub use helpline_proto::session::{ClientEvent as Event, Lost, NotOpen, Opening};
+pub use helpline_proto::{
+    address::{Address, AddressError, Fingerprint, PORT},
+    session::{ClientEvent as Event, Lost, NotOpen, Opening},
+};
 
 pub use self::{
-    address::{Address, AddressError, Fingerprint, FingerprintError, PORT},
     dial::{DialError, Dialler, PATIENCE},
     link::{Link, NoStream, ticket},
     stream::Stream,
     trust::{Met, Security, Trust},
 };
 
-mod address;
 mod begin;
 pub mod cli;
 pub mod console;

@@ -24,8 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    Event,
-    address::Address,
+    Address, Event,
     dial::{DialError, Dialler},
     kept::Kept,
     stream::Stream,

@@ -17,7 +17,7 @@ use rustls::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::address::Fingerprint;
+use crate::Fingerprint;
 
 /// How a connection is kept from others.
 ///

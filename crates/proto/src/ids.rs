@@ -131,19 +131,20 @@ pub enum Resumable {
 /// A string that should have been hexadecimal digits for a known number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {} hexadecimal digits", .0 * 2)]
-pub struct HexError(usize);
+pub struct HexError(pub(crate) usize);
 
-macro_rules! hex_bytes {
+/// The hexadecimal form of a type that wraps bytes.
+macro_rules! hex_digits {
     ($type:ident, $len:literal) => {
         impl $type {
             /// Reads the hexadecimal form.
             ///
             /// # Errors
             /// Anything but exactly twice as many hexadecimal digits as there are bytes.
-            pub fn from_hex(digits: &str) -> Result<Self, HexError> {
+            pub fn from_hex(digits: &str) -> Result<Self, $crate::ids::HexError> {
                 let mut bytes = [0; $len];
                 if digits.len() != bytes.len() * 2 {
-                    return Err(HexError($len));
+                    return Err($crate::ids::HexError($len));
                 }
                 for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
                     let nibble = |digit: u8| char::from(digit).to_digit(16);
@@ -153,8 +154,9 @@ macro_rules! hex_bytes {
                         }
                         _ => None,
                     };
-                    *byte =
-                        value.and_then(|value| u8::try_from(value).ok()).ok_or(HexError($len))?;
+                    *byte = value
+                        .and_then(|value| u8::try_from(value).ok())
+                        .ok_or($crate::ids::HexError($len))?;
                 }
                 Ok(Self(bytes))
             }
@@ -162,7 +164,7 @@ macro_rules! hex_bytes {
             /// The hexadecimal form, in lower case.
             #[must_use]
             pub fn to_hex(&self) -> String {
-                use fmt::Write as _;
+                use std::fmt::Write as _;
                 self.0.iter().fold(String::new(), |mut out, byte| {
                     // Writing to a String cannot fail.
                     let _ = write!(out, "{byte:02x}");
@@ -170,6 +172,15 @@ macro_rules! hex_bytes {
                 })
             }
         }
+    };
+}
+
+pub(crate) use hex_digits;
+
+/// The same for what stands in messages: raw bytes in bincode, digits in JSON.
+macro_rules! hex_bytes {
+    ($type:ident, $len:literal) => {
+        hex_digits!($type, $len);
 
         impl Serialize for $type {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

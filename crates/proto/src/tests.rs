@@ -47,7 +47,7 @@ fn framed(kind: u16, body: &[u8]) -> Vec<u8> {
 }
 
 /// How many cases a property is tried with: `PROPTEST_CASES` for more than in passing.
-fn cases(usually: u32) -> proptest::test_runner::Config {
+pub(crate) fn cases(usually: u32) -> proptest::test_runner::Config {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     proptest::test_runner::Config {
         cases: asked.unwrap_or(usually),

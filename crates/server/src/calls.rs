@@ -10,27 +10,23 @@ use helpline_proto::{
     ids::{By, Side},
     json,
     message::Ref,
-    time::UnixMillis,
 };
 use helpline_server::{
-    data, store,
-    store::{
-        StoreError,
-        reading::{Reading, State, Summary},
-    },
+    access::Did,
+    calendar, data, store,
+    store::reading::{Reading, State, Summary},
     tell,
 };
 use helpline_switchboard::{Entry, Item, Why};
 use serde_json::json;
-use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
-use crate::cli;
+use crate::{
+    admin, cli,
+    listing::{Stop, finish},
+};
 
 /// Digits of a call's identifier in a list: enough to tell a few thousand apart, and to type.
 const DIGITS: usize = 12;
-
-const TIME: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
 
 /// Lists the calls.
 pub(crate) fn list(how: &cli::Reading) -> Result<(), Failure> {
@@ -49,7 +45,7 @@ pub(crate) fn list(how: &cli::Reading) -> Result<(), Failure> {
                     out,
                     "{}  {}  {:9}  {:20}  {}",
                     id.get(..DIGITS).unwrap_or(&id),
-                    at(call.opened_at),
+                    calendar::utc(call.opened_at),
                     state_name(call.state),
                     clean::line(&call.name),
                     clean::line(call.operator.as_deref().unwrap_or("-")),
@@ -68,13 +64,17 @@ pub(crate) fn show(digits: &str, how: &cli::Reading) -> Result<(), Failure> {
             .hint("calls are hexadecimal digits: helpline-server calls list"));
     }
     let reading = open(how)?;
-    let found = reading.find(digits).map_err(failed)?;
+    let found = reading.find(digits).map_err(admin::failed)?;
     let [call] = found.as_slice() else {
         let what =
             if found.is_empty() { "no call begins with" } else { "several calls begin with" };
         return Err(Failure::new(Exit::Other, format!("{what} {digits}"))
             .hint("to see which there are: helpline-server calls list"));
     };
+    // Before anything is shown: who can't be named sees nothing.
+    let did = if how.json { Did::Exported } else { Did::LookedAt };
+    let audit = admin::audit(did, call.call.to_hex());
+    admin::open(&how.data)?.audit(&audit).map_err(admin::failed)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let shown = reading.entries(call, |entry| {
         if how.json {
@@ -88,34 +88,6 @@ pub(crate) fn show(digits: &str, how: &cli::Reading) -> Result<(), Failure> {
     finish(shown.and_then(|()| out.flush().map_err(Stop::Output)))
 }
 
-/// Why a listing ended early.
-enum Stop {
-    Store(StoreError),
-    Output(io::Error),
-}
-
-impl From<StoreError> for Stop {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-fn finish(shown: Result<(), Stop>) -> Result<(), Failure> {
-    match shown {
-        Ok(()) => Ok(()),
-        // The reader has seen enough.
-        Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(Stop::Output(error)) => {
-            Err(Failure::new(Exit::IoError, "cannot write the list").because(error))
-        }
-        Err(Stop::Store(error)) => Err(failed(error)),
-    }
-}
-
-fn failed(error: StoreError) -> Failure {
-    Failure::new(Exit::IoError, "cannot read the database").because(error)
-}
-
 fn open(how: &cli::Reading) -> Result<Reading, Failure> {
     let file = data::directory(how.data.data.as_deref())
         .and_then(|directory| data::existing(&directory, store::DATABASE))
@@ -123,7 +95,7 @@ fn open(how: &cli::Reading) -> Result<Reading, Failure> {
             Failure::new(Exit::Config, error.to_string())
                 .hint("--data DIR says where calls are kept")
         })?;
-    Reading::open(&file).map_err(failed)
+    Reading::open(&file).map_err(admin::failed)
 }
 
 fn summary_json(call: &Summary) -> String {
@@ -149,7 +121,7 @@ fn state_name(state: State) -> &'static str {
 }
 
 fn write_entry(out: &mut impl Write, entry: &Entry) -> io::Result<()> {
-    let time = at(entry.at);
+    let time = calendar::utc(entry.at);
     match &entry.item {
         Item::Said { name, text, .. } => {
             for (n, line) in clean::lines(text.as_str()).enumerate() {
@@ -185,15 +157,9 @@ fn ending(by: By, why: Why) -> &'static str {
         (By::Caller, Why::Bye) => "the caller hung up",
         (By::Operator, Why::Bye) => "the operator hung up",
         (By::Caller, Why::Abandoned) => "the caller left before anybody answered",
+        (By::Operator, Why::Banned) => "the operator ended the call and banned the caller",
+        (_, Why::Banned) => "the caller was banned",
         (_, Why::TimedOut) => "the caller did not come back",
         _ => "the call ended",
     }
-}
-
-fn at(at: UnixMillis) -> String {
-    let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000);
-    moment
-        .ok()
-        .and_then(|moment| moment.format(TIME).ok())
-        .unwrap_or_else(|| format!("{:20}", at.0))
 }

@@ -6,9 +6,11 @@ use clap::{Args, Parser, Subcommand};
 use helpline_cli_common::log::Verbosity;
 use helpline_proto::{
     limits,
-    text::{LineName, Name, Text},
+    text::{Detail, LineName, Name, Text},
+    time::UnixMillis,
 };
-use helpline_server::listen::Address;
+use helpline_server::{listen::Address, network::Network};
+use time::{Date, macros::format_description};
 
 /// The program's version, and the wire's.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (wire 1)");
@@ -37,9 +39,22 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Open the line; the same as no command
     Run(Run),
+    /// Show every limit, with what the same options as for run make of it
+    Limits(Run),
     /// Look at the calls that are kept, whether the server runs or not
     #[command(subcommand)]
     Calls(Calls),
+    /// Say who may answer, whether the server runs or not
+    #[command(subcommand)]
+    Operator(Operator),
+    /// Say who is kept out, whether the server runs or not
+    #[command(subcommand)]
+    Ban(Ban),
+    /// Invite callers to a line that was started with --invite-only
+    #[command(subcommand)]
+    Invite(Invite),
+    /// Show who signed on, looked at calls, banned and invited
+    Audit(Reading),
 }
 
 #[derive(Debug, Args)]
@@ -50,6 +65,18 @@ pub(crate) struct Run {
 
     #[command(flatten)]
     pub(crate) data: Data,
+
+    /// Answer with this certificate and the chain behind it, as PEM [default: the line makes its own]
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The private key of that certificate, as PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// Take plaintext from other machines too: whoever is on the way can read and change it
+    #[arg(long)]
+    pub(crate) plaintext: bool,
 
     /// What the line is called
     #[arg(long, value_name = "NAME", default_value = "main", value_parser = line_name)]
@@ -91,6 +118,18 @@ pub(crate) struct Run {
     #[arg(long, value_name = "SECONDS", default_value_t = in_seconds(limits::OPERATOR_GRACE))]
     pub(crate) operator_grace: u32,
 
+    /// Let in only callers with an invitation; see helpline-server invite
+    #[arg(long)]
+    pub(crate) invite_only: bool,
+
+    /// Write down no address, and keep calls for a day (unless --keep says otherwise)
+    #[arg(long)]
+    pub(crate) private: bool,
+
+    /// Delete calls so many days after they have ended [default: never; 1 with --private]
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    pub(crate) keep: Option<NonZeroU32>,
+
     /// How long calls may go on once the line is told to stop
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) drain: u32,
@@ -98,6 +137,52 @@ pub(crate) struct Run {
     /// Write log lines as JSON objects
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct Limits {
+    /// How many connections one address may have; 0 for any number
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) connections_per_address: u32,
+
+    /// How many callers of one address may wait; 0 for any number [default: half of the places]
+    #[arg(long, value_name = "N")]
+    pub(crate) callers_per_address: Option<u32>,
+
+    /// Count this machine's own connections and callers like those of any other address
+    #[arg(long)]
+    pub(crate) limit_loopback: bool,
+
+    /// How many connections may be open that have not joined or signed on yet; the oldest makes room
+    #[arg(long, value_name = "N", default_value = "1024")]
+    pub(crate) strangers: NonZeroU32,
+
+    /// How much may wait to be taken by all peers together; past it they are told from the database
+    #[arg(long, value_name = "MIB", default_value = "256")]
+    pub(crate) memory: NonZeroU32,
+}
+
+impl Run {
+    /// How many callers of one address may wait: by default no more than half of all, so that nobody is alone
+    /// in the queue.
+    pub(crate) fn callers_per_address(&self) -> Option<u32> {
+        let most = self.limits.callers_per_address.unwrap_or(self.places.get().div_ceil(2));
+        Some(most).filter(|most| *most > 0)
+    }
+
+    /// How many connections one address may have.
+    pub(crate) fn connections_per_address(&self) -> Option<u32> {
+        Some(self.limits.connections_per_address).filter(|most| *most > 0)
+    }
+
+    /// The bytes that may wait for all peers together.
+    pub(crate) fn memory(&self) -> usize {
+        usize::try_from(self.limits.memory.get()).unwrap_or(usize::MAX).saturating_mul(1024 * 1024)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -121,6 +206,113 @@ pub(crate) enum Calls {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Operator {
+    /// Make an account; its token is printed, now and never again
+    Add {
+        /// The name that callers read
+        #[arg(value_parser = name)]
+        name: Name,
+
+        /// May also end and ban any call of the line
+        #[arg(long)]
+        supervisor: bool,
+
+        #[command(flatten)]
+        data: Data,
+    },
+    /// List the accounts
+    List(Reading),
+    /// Let an account sign on no more; whoever is signed on with it is sent away
+    Disable {
+        /// Which account
+        #[arg(value_parser = name)]
+        name: Name,
+
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Remove an account; whoever is signed on with it is sent away
+    Remove {
+        /// Which account
+        #[arg(value_parser = name)]
+        name: Name,
+
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Give an account another token, and let it sign on again if it was disabled
+    Rotate {
+        /// Which account
+        #[arg(value_parser = name)]
+        name: Name,
+
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ban {
+    /// Keep an address or a network out; calls from there end
+    Add {
+        /// An address, or a network such as 192.0.2.0/24
+        network: Network,
+
+        /// For how long, such as 30m, 12h or 7d
+        #[arg(long = "for", value_name = "DURATION", default_value = "1d", value_parser = duration)]
+        lasting: Duration,
+
+        /// Why, for those who run the line
+        #[arg(long, value_name = "TEXT", default_value = "", value_parser = detail)]
+        reason: Detail,
+
+        #[command(flatten)]
+        data: Data,
+    },
+    /// List who is kept out
+    List(Reading),
+    /// Keep an address or a network out no longer
+    Lift {
+        /// As it stands in the list
+        network: Network,
+
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Invite {
+    /// Make an invitation for one call; it is printed, now and never again
+    Add {
+        /// It holds for any number of calls, until it ends
+        #[arg(long, requires = "end")]
+        many: bool,
+
+        /// For how long it holds, such as 12h or 7d
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration, group = "end")]
+        lasting: Option<Duration>,
+
+        /// The last day on which it holds, in UTC: YYYY-MM-DD
+        #[arg(long, value_name = "DATE", value_parser = end_of_day, group = "end")]
+        until: Option<UnixMillis>,
+
+        #[command(flatten)]
+        data: Data,
+    },
+    /// List the invitations that hold
+    List(Reading),
+    /// Take an invitation back
+    Remove {
+        /// Its number in the list
+        number: i64,
+
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Reading {
     #[command(flatten)]
@@ -137,6 +329,28 @@ fn in_seconds(duration: Duration) -> u32 {
 
 fn places(given: &str) -> Result<NonZeroU32, String> {
     given.parse().map_err(|_| "a number from 1 on is needed".to_owned())
+}
+
+fn days(given: &str) -> Result<NonZeroU32, String> {
+    given.parse().map_err(|_| "a number of days from 1 on is needed".to_owned())
+}
+
+fn duration(given: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(given);
+    let duration = duration.ok().filter(|duration| duration.as_secs() > 0);
+    duration.ok_or_else(|| "a duration such as 30m, 12h or 7d is needed".to_owned())
+}
+
+fn end_of_day(given: &str) -> Result<UnixMillis, String> {
+    let wrong = || "a day such as 2026-12-31 is needed".to_owned();
+    let day =
+        Date::parse(given, format_description!("[year]-[month]-[day]")).map_err(|_| wrong())?;
+    let next = day.next_day().ok_or_else(wrong)?.midnight().assume_utc();
+    next.unix_timestamp().checked_mul(1000).map(UnixMillis).ok_or_else(wrong)
+}
+
+fn detail(given: &str) -> Result<Detail, String> {
+    Detail::new(given).map_err(|error| error.to_string())
 }
 
 fn line_name(given: &str) -> Result<LineName, String> {

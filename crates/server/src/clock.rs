@@ -18,6 +18,12 @@ impl Clock {
         Self { started: Instant::now() }
     }
 
+    /// One that has counted for so long.
+    #[cfg(test)]
+    pub(crate) fn running_for(time: std::time::Duration) -> Self {
+        Self { started: Instant::now().checked_sub(time).unwrap() }
+    }
+
     /// The time on both clocks.
     #[must_use]
     pub fn now(&self) -> Now {

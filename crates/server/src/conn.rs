@@ -10,10 +10,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use helpline_proto::{
     code::Code,
     frame, limits,
+    message::{Message, Ref},
     session::{ServerEvent, ServerSession, Settings},
     time::Moment,
 };
@@ -25,9 +26,14 @@ use tokio::{
 use tokio_util::sync::PollSender;
 
 use crate::{
+    budget::{Budget, Held},
     clock::Clock,
     core::{ConnectionId, Inbox, Origin},
-    outbox::{Outbox, OutboxSender, outbox},
+    crowd::{Crowd, Place},
+    door::Door,
+    outbox::{Outbox, OutboxSender, outbox_within},
+    socket::Taken,
+    tell,
 };
 
 /// Bytes read at once, into one buffer a thread: a silent connection holds none.
@@ -53,41 +59,46 @@ pub struct Means {
     pub inbox: mpsc::Sender<Inbox>,
     /// What the host has set.
     pub settings: Settings,
+    /// What newcomers have to pass.
+    pub door: Door,
+    /// Everybody who is connected.
+    pub crowd: Arc<Crowd>,
+    /// What may wait for everybody together.
+    pub budget: Arc<Budget>,
+}
+
+/// A connection as it was accepted.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) id: ConnectionId,
+    pub(crate) origin: Origin,
+    pub(crate) at: Moment,
+    /// None for one that doesn't come from a socket.
+    pub(crate) place: Option<Place>,
 }
 
 /// Serves one connection until it ends. Whoever runs this tells the core that it is gone, in case it can't.
+/// A peer who is refused hears so once it has said something.
 ///
 /// # Errors
 /// The connection failed.
-pub async fn run<S>(
+pub(crate) async fn run<S>(
     stream: S,
-    origin: Origin,
-    id: ConnectionId,
+    accepted: Accepted,
+    refused: Option<Message>,
     means: Arc<Means>,
 ) -> io::Result<()>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Taken + Unpin,
 {
-    let now = means.clock.moment();
-    let (sender, outbox) = outbox();
-    let mut connection = Connection {
-        stream,
-        origin,
-        id,
-        session: ServerSession::new(means.settings, now),
-        inbox: PollSender::new(means.inbox.clone()),
-        clock: means.clock,
-        arrival: Some(sender),
-        outbox,
-        rest: Vec::new(),
-        out: BytesMut::new(),
-        asked: Vec::new(),
-        ended: Ended::No,
-        core_let_go: false,
-        core_waits: false,
-        timer: Box::pin(tokio::time::sleep_until(means.clock.instant(now).into())),
-    };
-    let talked = std::future::poll_fn(|cx| connection.poll(cx)).await;
+    let id = accepted.id;
+    let mut connection = Connection::new(stream, accepted, refused, &means);
+    let talked = std::future::poll_fn(|cx| {
+        let talked = connection.poll(cx);
+        connection.count();
+        talked
+    })
+    .await;
     talked?;
     // Nobody is there any more, however long the last words take.
     let _ = means.inbox.send(Inbox::Gone(id)).await;
@@ -107,7 +118,13 @@ struct Connection<S> {
     stream: S,
     origin: Origin,
     id: ConnectionId,
+    place: Option<Place>,
+    is_stranger: bool,
+    /// The bytes here.
+    held: Held,
     session: ServerSession,
+    /// What a peer hears from whom nothing is taken.
+    refused: Option<Bytes>,
     clock: Clock,
     inbox: PollSender<Inbox>,
     /// The core's end of the outbox, until the core has it.
@@ -116,6 +133,8 @@ struct Connection<S> {
     /// Bytes that came and aren't handled: the beginning of a frame, or what a paused peer said.
     rest: Vec<u8>,
     out: BytesMut,
+    /// Bytes that were written and may still be on this side.
+    unflushed: usize,
     asked: Vec<ServerEvent>,
     ended: Ended,
     core_let_go: bool,
@@ -123,7 +142,39 @@ struct Connection<S> {
     timer: Pin<Box<Sleep>>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
+    fn new(
+        stream: S,
+        Accepted { id, origin, at, place }: Accepted,
+        refused: Option<Message>,
+        means: &Means,
+    ) -> Self {
+        let now = means.clock.moment();
+        let (sender, outbox) = outbox_within(Arc::clone(&means.budget));
+        Self {
+            stream,
+            origin,
+            id,
+            place,
+            is_stranger: true,
+            held: Held::nothing(Arc::clone(&means.budget)),
+            session: ServerSession::new(means.settings, at),
+            refused: refused.map(|message| tell::frame(&message, Ref::NONE)),
+            inbox: PollSender::new(means.inbox.clone()),
+            clock: means.clock,
+            arrival: Some(sender),
+            outbox,
+            rest: Vec::new(),
+            out: BytesMut::new(),
+            unflushed: 0,
+            asked: Vec::new(),
+            ended: Ended::No,
+            core_let_go: false,
+            core_waits: false,
+            timer: Box::pin(tokio::time::sleep_until(means.clock.instant(now).into())),
+        }
+    }
+
     /// Goes on until the last words are written. Ready when they are.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
@@ -133,10 +184,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             self.session.handle_timeout(now);
             self.gather(cx);
+            if self.is_stranger && self.session.role().is_some() {
+                self.is_stranger = false;
+                if let Some(place) = &self.place {
+                    place.let_in();
+                }
+            }
             let wrote = self.poll_write(cx, now)?;
             let asked = self.poll_ask(cx)?;
             if self.session.is_closing() {
-                if self.out.is_empty() && self.asked.is_empty() {
+                if self.all_is_out() && self.asked.is_empty() {
                     return Poll::Ready(Ok(()));
                 }
                 if self.gives_up_at().is_some_and(|at| now >= at) {
@@ -148,6 +205,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Counts what is kept for the peer, and of it.
+    fn count(&mut self) {
+        let to_write = self.session.waiting() + self.out.len() + self.unflushed;
+        self.held.set(to_write + self.rest.len());
     }
 
     /// Gathers all that is ready to be written.
@@ -176,34 +239,51 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// True when something was written.
+    /// True when the peer took something.
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Moment) -> io::Result<bool> {
-        let mut wrote = false;
-        while !self.out.is_empty() {
+        let before = self.stream.taken();
+        let mut stuck = false;
+        while !self.out.is_empty() && !stuck {
             match Pin::new(&mut self.stream).poll_write(cx, &self.out) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(size)) => {
                     self.out.advance(size);
-                    self.session.progressed();
-                    wrote = true;
+                    self.unflushed = self.unflushed.saturating_add(size).min(WRITE);
                 }
                 Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => {
-                    self.session.stuck(now);
-                    return Ok(wrote);
-                }
+                Poll::Pending => stuck = true,
             }
         }
-        if wrote {
+        if self.unflushed > 0 {
+            match Pin::new(&mut self.stream).poll_flush(cx) {
+                Poll::Ready(flushed) => {
+                    flushed?;
+                    self.unflushed = 0;
+                }
+                Poll::Pending => stuck = true,
+            }
+        }
+        let took = self.stream.taken() != before;
+        if took {
+            self.session.progressed();
+        }
+        if stuck {
+            self.session.stuck(now);
+        } else if took {
             // An idle connection holds no buffer.
             self.out = BytesMut::new();
         }
-        Ok(wrote)
+        Ok(took)
+    }
+
+    /// Whether nothing waits on this side for the peer to take it.
+    fn all_is_out(&self) -> bool {
+        self.session.waiting() == 0 && self.out.is_empty() && self.unflushed == 0
     }
 
     /// True when something was brought to the core.
     fn poll_ask(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        if self.arrival.is_none() && self.out.is_empty() && self.outbox.core_waits() {
+        if self.arrival.is_none() && self.all_is_out() && self.outbox.core_waits() {
             self.core_waits = true;
         }
         let leaves = self.ended == Ended::Yes && self.rest_is_partial();
@@ -267,7 +347,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
-            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+            match poll_read(&mut self.stream, cx, &mut buffer) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(read) => read?,
             }
@@ -308,6 +388,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Hands whole frames to the session, as far as it may be given any. Returns the bytes used.
     fn handle_frames(&mut self, bytes: &[u8], now: Moment) -> usize {
+        if let Some(goodbye) = self.refused.take() {
+            self.session.tell(goodbye);
+            self.hint_at(bytes);
+            return bytes.len();
+        }
         let mut used = 0;
         while !self.session.is_closing() && self.session.paused_until(now).is_none() {
             let Some(bytes) = bytes.get(used..) else { break };
@@ -322,14 +407,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(None) => break,
                 Err(error) => {
                     self.session.handle_garbage(error);
-                    if looks_like_http(bytes) {
-                        while self.session.poll_transmit().is_some() {}
-                        self.out.extend_from_slice(NOT_HTTP.as_bytes());
-                    }
+                    self.hint_at(bytes);
                 }
             }
         }
         used
+    }
+
+    /// Whoever came with a browser reads what it can show, instead of a goodbye.
+    fn hint_at(&mut self, bytes: &[u8]) {
+        if looks_like_http(bytes) {
+            while self.session.poll_transmit().is_some() {}
+            self.out.extend_from_slice(NOT_HTTP.as_bytes());
+        }
     }
 
     /// When last words that the peer doesn't take are given up.
@@ -360,7 +450,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let read = std::future::poll_fn(|cx| {
                     BUFFER.with_borrow_mut(|buffer| {
                         let mut buffer = ReadBuf::new(buffer);
-                        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+                        ready!(poll_read(&mut self.stream, cx, &mut buffer))?;
                         Poll::Ready(Ok::<_, io::Error>(buffer.filled().len()))
                     })
                 });
@@ -374,8 +464,94 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
+/// Reads; nothing at the end, whether TLS was ended first or not: frames say themselves whether they are whole.
+fn poll_read(
+    stream: &mut (impl AsyncRead + Unpin),
+    cx: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    match ready!(Pin::new(stream).poll_read(cx, buffer)) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+        read => Poll::Ready(read),
+    }
+}
+
 fn looks_like_http(bytes: &[u8]) -> bool {
     [&b"GET "[..], b"POST", b"HEAD", b"PUT ", b"OPTI", b"CONN", b"DELE", b"PATC", b"TRAC", b"PRI "]
         .iter()
         .any(|method| bytes.starts_with(method))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use rustls::pki_types::ServerName;
+    use tokio::io::AsyncReadExt as _;
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+    use crate::{
+        crowd::Room,
+        door::Plaintext,
+        socket::Socket,
+        tls::{Tls, tests::trusting},
+    };
+
+    fn means(tls: Tls) -> (Means, mpsc::Receiver<Inbox>) {
+        let (inbox, came) = mpsc::channel(8);
+        let room = Room { connections: 1, strangers: 1, per_address: None };
+        let means = Means {
+            clock: Clock::start(),
+            inbox,
+            settings: Settings::default(),
+            door: Door { tls, plaintext: Plaintext::FromHere, gate: Arc::default() },
+            crowd: Arc::new(Crowd::new(room, false)),
+            budget: Arc::new(Budget::of(200_000)),
+        };
+        (means, came)
+    }
+
+    #[tokio::test]
+    async fn what_tls_keeps_for_a_peer_is_not_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let (means, _came) = means(Tls::own(directory.path()).unwrap());
+        // As much as a socket may hold on the way.
+        let (near, far) = tokio::io::duplex(20_000);
+        let client = TlsConnector::from(Arc::new(trusting(b"helpline/1")));
+        let (near, far) = tokio::join!(
+            means.door.tls.acceptor().accept(Socket::new(near)),
+            client.connect(ServerName::try_from("localhost").unwrap(), far)
+        );
+        let mut far = far.unwrap();
+        let accepted =
+            Accepted { id: ConnectionId(0), origin: Origin::Console, at: Moment(0), place: None };
+        let mut connection = Connection::new(near.unwrap(), accepted, None, &means);
+        let mut cx = Context::from_waker(Waker::noop());
+
+        connection.out.extend_from_slice(&[0; 60_000]);
+        assert!(connection.poll_write(&mut cx, Moment(1000)).unwrap(), "some fits on the way");
+        assert!(connection.out.is_empty() && !connection.all_is_out(), "TLS holds the rest");
+        assert_eq!(connection.session.stuck_since(), Some(Moment(1000)));
+        connection.count();
+        assert!(means.budget.has_room_for(140_000) && !means.budget.has_room_for(140_001));
+        assert!(!connection.poll_write(&mut cx, Moment(5000)).unwrap());
+        assert_eq!(connection.session.stuck_since(), Some(Moment(1000)));
+
+        let mut taken = vec![0; 60_000];
+        far.read_exact(&mut taken[..16_000]).await.unwrap();
+        assert!(connection.poll_write(&mut cx, Moment(6000)).unwrap());
+        assert_eq!(connection.session.stuck_since(), Some(Moment(6000)), "it goes on, slowly");
+
+        let rest = far.read_exact(&mut taken[16_000..]);
+        let write = std::future::poll_fn(|cx| {
+            connection.poll_write(cx, Moment(7000)).unwrap();
+            if connection.all_is_out() { Poll::Ready(()) } else { Poll::Pending }
+        });
+        let (rest, ()) = tokio::join!(rest, write);
+        rest.unwrap();
+        assert_eq!(connection.session.stuck_since(), None);
+        connection.count();
+        assert!(means.budget.has_room_for(200_000));
+    }
 }

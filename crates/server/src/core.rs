@@ -2,7 +2,7 @@
 //!
 //! Plain code in two halves around the commit, so that a test can stand between them.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use helpline_proto::{
     code::Code,
@@ -14,24 +14,31 @@ use helpline_proto::{
     time::Moment,
 };
 use helpline_switchboard::{
-    Effect, Entry, Hearers, Input, Item, Notice, Now, OperatorId, Party, Record, Refusal, Request,
-    Rules, Switchboard, TicketHash,
+    Dismissal, Effect, Entry, Hearers, Input, Item, Notice, Now, OperatorId, Party, Record,
+    Refusal, Request, Rules, Snapshot, Switchboard, TicketHash,
 };
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    gate::Gate,
     outbox::OutboxSender,
     store::{Store, StoreError, Write},
     tell::{self, About},
 };
 
-use self::peers::{Peers, State};
+pub use self::guard::Policy;
+use self::{
+    guard::Guard,
+    peers::{Peers, State},
+};
 
+mod guard;
+mod keeping_out;
 mod peers;
 pub mod thread;
 
 /// Names one connection; never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
 /// Where a connection comes from.
@@ -42,6 +49,22 @@ pub enum Origin {
     /// An address.
     Address(IpAddr),
 }
+
+/// What the host of a line decides.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// How many may wait, and how long those who are away are kept.
+    pub rules: Rules,
+    /// What the line says of itself.
+    pub about: About,
+    /// Who is let in.
+    pub policy: Policy,
+    /// What those who accept connections ask.
+    pub gate: Arc<Gate>,
+}
+
+/// Makes random bytes: names of calls, and invitations.
+pub type Random = Box<dyn FnMut() -> [u8; 16] + Send>;
 
 /// What comes to the core.
 #[derive(Debug)]
@@ -82,6 +105,8 @@ pub struct Turn {
     authors: Vec<(ConnectionId, Ref)>,
     /// Who asked to be let in.
     newcomers: Vec<ConnectionId>,
+    /// The store could not be read.
+    broken: Option<StoreError>,
 }
 
 impl Turn {
@@ -101,7 +126,16 @@ pub struct Core<S> {
     about: About,
     stopping: bool,
     next_operator: u64,
-    fresh_call: Box<dyn FnMut() -> CallId + Send>,
+    random: Random,
+    guard: Guard,
+    /// What the store's [`Store::access_version`] was when it was read.
+    access_version: Option<i64>,
+    /// When the store is looked at again for what others have written.
+    look_at: Option<Moment>,
+    /// When what is kept no longer is deleted next.
+    tidy_at: Moment,
+    /// Refusals that are told later, by when.
+    held: BTreeMap<(Moment, ConnectionId), Message>,
     refused: u32,
     refused_since: Option<Moment>,
     /// For [`Bug::PageReadBeforeCommit`].
@@ -113,32 +147,43 @@ impl<S: Store> Core<S> {
     ///
     /// # Errors
     /// The store can't be read.
-    pub fn open(
-        rules: Rules,
-        about: About,
-        mut store: S,
-        fresh_call: Box<dyn FnMut() -> CallId + Send>,
-        now: Now,
-    ) -> Result<Self, StoreError> {
-        Ok(Self {
+    pub fn open(host: Host, store: S, random: Random, now: Now) -> Result<Self, StoreError> {
+        let Host { rules, about, policy, gate } = host;
+        let mut core = Self {
             rules,
-            switchboard: Switchboard::restore(rules, &store.snapshot()?, now),
-            next_operator: store.next_operator()?.0,
+            switchboard: Switchboard::restore(rules, &Snapshot::default(), now),
+            next_operator: 0,
             store,
             peers: Peers::default(),
             about,
             stopping: false,
-            fresh_call,
+            random,
+            guard: Guard::new(policy, gate),
+            access_version: None,
+            look_at: S::SHARED.then_some(now.moment),
+            tidy_at: now.moment,
+            held: BTreeMap::new(),
             refused: 0,
             refused_since: None,
             early_page: None,
-        })
+        };
+        core.restore(now)?;
+        Ok(core)
+    }
+
+    /// Takes everything from the store, as at start.
+    fn restore(&mut self, now: Now) -> Result<(), StoreError> {
+        let snapshot = self.store.snapshot()?;
+        self.switchboard = Switchboard::restore(self.rules, &snapshot, now);
+        self.next_operator = self.store.next_operator()?.0;
+        self.know_again(&snapshot)
     }
 
     /// Decides what follows from what came. Nothing has left yet.
     pub fn decide(&mut self, now: Now, inbox: impl IntoIterator<Item = Inbox>) -> Turn {
         let mut turn = Turn::default();
         let mut effects = Vec::new();
+        self.keep_watch(now, &mut turn, &mut effects);
         for item in inbox {
             self.take(now, item, &mut turn, &mut effects);
         }
@@ -158,8 +203,11 @@ impl<S: Store> Core<S> {
     ///
     /// # Errors
     /// Nobody may be told anything of it. See [`StoreError::is_rolled_back`].
-    pub fn commit(&mut self, turn: &Turn) -> Result<(), StoreError> {
-        self.store.commit(turn.writes())
+    pub fn commit(&mut self, turn: &mut Turn) -> Result<(), StoreError> {
+        match turn.broken.take() {
+            Some(error) => Err(error),
+            None => self.store.commit(turn.writes()),
+        }
     }
 
     /// Tells everybody what the turn decided, now that it is recorded.
@@ -192,8 +240,7 @@ impl<S: Store> Core<S> {
         if has(Bug::StateKeptAfterFailedCommit) {
             return Ok(());
         }
-        self.switchboard = Switchboard::restore(self.rules, &self.store.snapshot()?, now);
-        self.next_operator = self.store.next_operator()?.0;
+        self.restore(now)?;
         if self.stopping {
             self.switchboard.handle(now, Input::Stop, &mut Vec::new());
         }
@@ -209,8 +256,8 @@ impl<S: Store> Core<S> {
         now: Now,
         inbox: impl IntoIterator<Item = Inbox>,
     ) -> Result<(), StoreError> {
-        let turn = self.decide(now, inbox);
-        match self.commit(&turn) {
+        let mut turn = self.decide(now, inbox);
+        match self.commit(&mut turn) {
             Ok(()) => self.committed(turn),
             Err(error) if error.is_rolled_back() => {
                 tracing::error!(%error, "nothing can be recorded; everybody is asked to come back");
@@ -224,7 +271,8 @@ impl<S: Store> Core<S> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Moment> {
         let refused = self.refused_since.map(|since| since + limits::BOARD_EVERY);
-        [refused, self.switchboard.poll_timeout()].into_iter().flatten().min()
+        let held = self.held.keys().next().map(|(due, _)| *due);
+        [refused, held, self.look_at, self.switchboard.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Who waits and who talks to whom.
@@ -235,14 +283,27 @@ impl<S: Store> Core<S> {
 
     fn take(&mut self, now: Now, item: Inbox, turn: &mut Turn, effects: &mut Vec<Effect>) {
         match item {
-            Inbox::Arrived(id, _, outbox, event) => {
-                self.arrive(now, id, outbox, event, turn, effects)
+            Inbox::Arrived(id, origin, outbox, event) => {
+                self.arrive(now, (id, origin), outbox, event, turn, effects);
             }
             Inbox::Asked(id, events) => {
                 for event in events {
                     // A connection that was let go of, or superseded, asks for nothing any more.
                     let Some(from) = self.peers.party(id) else { break };
-                    let Some((reference, request)) = request(event) else { continue };
+                    let (reference, request) = match event {
+                        ServerEvent::Ban(reference, ban) => {
+                            self.ban(now, (id, from, reference), &ban, turn, effects);
+                            continue;
+                        }
+                        ServerEvent::Invite(reference, invite) => {
+                            self.invite(now, (id, from, reference), &invite, turn);
+                            continue;
+                        }
+                        event => match request(event) {
+                            Some(asked) => asked,
+                            None => continue,
+                        },
+                    };
                     self.switchboard.handle(now, Input::Ask { from, request }, effects);
                     self.follow(turn, Some((id, from, reference)), effects);
                 }
@@ -270,12 +331,17 @@ impl<S: Store> Core<S> {
     fn arrive(
         &mut self,
         now: Now,
-        id: ConnectionId,
+        (id, origin): (ConnectionId, Origin),
         outbox: OutboxSender,
         event: ServerEvent,
         turn: &mut Turn,
         effects: &mut Vec<Effect>,
     ) {
+        // What has been decided by now counts, not what was a second ago.
+        self.look(now, turn, effects);
+        if let Some(until) = self.guard.banned(origin, now.at) {
+            return self.refuse(id, outbox, tell::banned(until, now.at), turn);
+        }
         let (reference, ticket, side) = match &event {
             ServerEvent::Join(reference, join) => (*reference, &join.ticket, Side::Caller),
             ServerEvent::SignOn(reference, on) => (*reference, &on.ticket, Side::Operator),
@@ -290,6 +356,7 @@ impl<S: Store> Core<S> {
         match (self.switchboard.holder(ticket), side) {
             (Some(party @ Party::Caller(_)), Side::Caller)
             | (Some(party @ Party::Operator(_)), Side::Operator) => {
+                self.came(party, origin);
                 return self.resume(now, id, outbox, (party, shown, reference), turn, effects);
             }
             (Some(_), _) => {
@@ -301,6 +368,7 @@ impl<S: Store> Core<S> {
             }
             (None, _) => {}
         }
+        let mut invitation = None;
         let (party, input) = match event {
             ServerEvent::Join(_, join) => {
                 if join.line.as_ref().is_some_and(|line| *line != self.about.line) {
@@ -308,23 +376,45 @@ impl<S: Store> Core<S> {
                     let message = tell::goodbye(Code::NO_SUCH_LINE, &detail);
                     return self.refuse(id, outbox, message, turn);
                 }
-                let call = (self.fresh_call)();
+                if self.guard.policy().invite_only {
+                    invitation = self.guard.invited(join.invite.as_ref(), now.at);
+                    if invitation.is_none() {
+                        let code = Code::INVITATION;
+                        return self.refuse_later(now, (id, origin), outbox, code, turn);
+                    }
+                }
+                if self.guard.is_crowded(origin, |call| self.switchboard.waits(call)) {
+                    self.refused = self.refused.saturating_add(1);
+                    return self.refuse(id, outbox, tell::crowded(), turn);
+                }
+                let call = CallId((self.random)());
                 (Party::Caller(call), Input::Join { call, ticket, name: join.name })
             }
-            ServerEvent::SignOn(_, SignOn { name, answering, .. }) => {
+            ServerEvent::SignOn(_, SignOn { name, answering, token, .. }) => {
+                let token = match self.guard.recognise(origin, &name, token.as_ref()) {
+                    Ok(token) => token,
+                    Err(code) => {
+                        return self.refuse_later(now, (id, origin), outbox, code, turn);
+                    }
+                };
                 let operator = OperatorId(self.next_operator);
                 self.next_operator += 1;
+                self.guard.signed_on(operator, name.clone(), token);
                 (Party::Operator(operator), Input::SignOn { operator, ticket, name, answering })
             }
             _ => return self.refuse(id, outbox, tell::spent(), turn),
         };
         self.peers.bind(id, outbox, party);
         turn.newcomers.push(id);
+        self.came(party, origin);
         self.switchboard.handle(now, input, effects);
         if let [.., Effect::Refuse(Refusal::Busy { .. } | Refusal::Closed)] = effects.as_slice() {
             self.peers.unbind(id);
+            self.went(party);
+            return self.follow(turn, Some((id, party, reference)), effects);
         }
         self.follow(turn, Some((id, party, reference)), effects);
+        self.let_in(now, party, origin, invitation, turn);
     }
 
     fn refuse(&mut self, id: ConnectionId, outbox: OutboxSender, why: Message, turn: &mut Turn) {
@@ -385,7 +475,12 @@ impl<S: Store> Core<S> {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Record(Record::Refused) => self.refused = self.refused.saturating_add(1),
-                Effect::Record(record) => turn.writes.push(Write::Record(record)),
+                Effect::Record(record) => {
+                    if let Record::Answered { call, operator, .. } = record {
+                        self.guard.answered(operator, call);
+                    }
+                    turn.writes.push(Write::Record(record));
+                }
                 Effect::Entry { call, entry, hearers } => {
                     if let (Item::Said { .. }, Some((id, _, reference))) = (&entry.item, asked) {
                         turn.authors.push((id, reference));
@@ -408,11 +503,30 @@ impl<S: Store> Core<S> {
                     });
                 }
                 Effect::Dismiss { party, why } => {
+                    if matches!(why, Dismissal::Done | Dismissal::Expelled(_)) {
+                        self.went(party);
+                    }
                     if let Some(id) = self.peers.connection(party) {
                         turn.releases.push(Release::Part(party, id, tell::dismissal(why)));
                     }
                 }
             }
+        }
+    }
+
+    /// Takes note where a party's connection comes from.
+    fn came(&mut self, party: Party, origin: Origin) {
+        match party {
+            Party::Caller(call) => self.guard.caller_came(call, origin),
+            Party::Operator(operator) => self.guard.operator_came(operator, origin),
+        }
+    }
+
+    /// A party is on the line no longer.
+    fn went(&mut self, party: Party) {
+        match party {
+            Party::Caller(call) => self.guard.caller_gone(call),
+            Party::Operator(operator) => self.guard.operator_gone(operator),
         }
     }
 

@@ -64,7 +64,7 @@ pub struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File)
 /// It can't be made or used, or another server has it.
 pub fn lock(directory: &Path) -> Result<Lock, DataError> {
     let unusable = |error| DataError::Unusable(directory.into(), error);
-    make(directory).map_err(unusable)?;
+    make(directory)?;
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -79,9 +79,17 @@ pub fn lock(directory: &Path) -> Result<Lock, DataError> {
     }
 }
 
+/// Makes a directory to keep calls in, if it isn't there, for its owner alone.
+///
+/// # Errors
+/// It can't be made.
+pub fn make(directory: &Path) -> Result<(), DataError> {
+    make_all(directory).map_err(|error| DataError::Unusable(directory.into(), error))
+}
+
 /// Makes a directory and those above it. Each is made to outlive a power cut: what is kept in it is
 /// worth nothing without its name.
-fn make(directory: &Path) -> io::Result<()> {
+fn make_all(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
@@ -89,7 +97,7 @@ fn make(directory: &Path) -> io::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    make(parent)?;
+    make_all(parent)?;
     match DirBuilder::new().mode(0o700).create(directory) {
         // Another server that starts now was faster.
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -111,6 +119,28 @@ pub fn private(directory: &Path, file: &str) -> Result<(), DataError> {
         .open(&path)
         .map(drop)
         .map_err(|error| DataError::Unusable(path, error))
+}
+
+/// Puts a file there, for its owner alone, in the place of any other. After a power cut it is there whole,
+/// or what was there before is.
+///
+/// # Errors
+/// It can't be put there.
+pub fn replace(directory: &Path, file: &str, bytes: &[u8]) -> Result<(), DataError> {
+    let path = directory.join(file);
+    let new = directory.join(format!("{file}.new"));
+    let put = || {
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&new, &path)?;
+        File::open(directory)?.sync_all()
+    };
+    put().map_err(|error| DataError::Unusable(path.clone(), error))
 }
 
 /// The ticket of the server's own console: with it, the console goes on where it was when the server was

@@ -10,14 +10,22 @@
 //!
 //! The library exists for the binary and its tests.
 
+pub mod access;
+pub mod budget;
+pub mod calendar;
 pub mod clock;
 pub mod conn;
 pub mod core;
+pub mod crowd;
 pub mod data;
+pub mod door;
 pub mod gate;
 pub mod listen;
 pub mod network;
 pub mod outbox;
+mod seldom;
 pub mod server;
+mod socket;
 pub mod store;
 pub mod tell;
+pub mod tls;

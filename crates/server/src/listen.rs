@@ -12,16 +12,22 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{mpsc, watch},
-    task::JoinSet,
+    task::{self, JoinError, JoinSet},
+    time::Instant,
 };
 
 use crate::{
-    conn::{self, Means},
+    conn::{self, Accepted, Means},
     core::{ConnectionId, Inbox, Origin},
+    crowd::{Displaced, Full},
+    door,
+    seldom::Seldom,
+    socket::Socket,
 };
 
 /// The port of a line, unless said otherwise.
@@ -97,9 +103,6 @@ pub enum ListenError {
     /// It is no address of this machine.
     #[error("cannot find the address {0}: {1}")]
     Unknown(Address, #[source] io::Error),
-    /// It can be reached from elsewhere.
-    #[error("{0} can be reached from other machines, and this version does not encrypt")]
-    NotLoopback(SocketAddr),
     /// Somebody else answers there.
     #[error("something already answers on {0}")]
     Taken(SocketAddr),
@@ -113,21 +116,24 @@ pub enum ListenError {
 /// # Errors
 /// One of them can't be listened on.
 pub fn bind(addresses: &[Address]) -> Result<Vec<TcpListener>, ListenError> {
-    let mut listeners = Vec::new();
+    let mut found = Vec::new();
     for address in addresses {
-        let found = (address.host.as_str(), address.port).to_socket_addrs();
-        let found = found.map_err(|error| ListenError::Unknown(address.clone(), error))?;
-        let mut port = address.port;
+        let all = (address.host.as_str(), address.port).to_socket_addrs();
+        let all = all.map_err(|error| ListenError::Unknown(address.clone(), error))?;
+        found.push((address.port, all.collect::<Vec<_>>()));
+    }
+    let all: Vec<SocketAddr> = found.iter().flat_map(|(_, found)| found).copied().collect();
+    let mut listeners = Vec::new();
+    for (mut port, found) in found {
         for mut socket_address in found {
-            if !socket_address.ip().to_canonical().is_loopback() {
-                return Err(ListenError::NotLoopback(socket_address));
-            }
+            let families = families(socket_address, &all);
             // One name with several addresses gets one port, also when any will do.
             socket_address.set_port(port);
-            let listener = bind_one(socket_address).map_err(|error| match error.kind() {
-                io::ErrorKind::AddrInUse => ListenError::Taken(socket_address),
-                _ => ListenError::Refused(socket_address, error),
-            })?;
+            let listener =
+                bind_one(socket_address, families).map_err(|error| match error.kind() {
+                    io::ErrorKind::AddrInUse => ListenError::Taken(socket_address),
+                    _ => ListenError::Refused(socket_address, error),
+                })?;
             port = listener.local_addr().map_or(port, |address| address.port());
             listeners.push(listener);
         }
@@ -135,8 +141,31 @@ pub fn bind(addresses: &[Address]) -> Result<Vec<TcpListener>, ListenError> {
     Ok(listeners)
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+/// Whom an IPv6 address answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Families {
+    Both,
+    Its,
+}
+
+/// `[::]` answers IPv4 too, whatever the system's habit is, unless an IPv4 address is given for the same port.
+fn families(address: SocketAddr, all: &[SocketAddr]) -> Families {
+    let is_taken = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port();
+    let is_for_everybody = address.is_ipv6() && address.ip().is_unspecified();
+    // An IPv4 address written as one of IPv6 can be had no other way.
+    let is_written_as_ipv6 = address.is_ipv6() && address.ip().to_canonical().is_ipv4();
+    if is_written_as_ipv6 || is_for_everybody && !all.iter().any(is_taken) {
+        Families::Both
+    } else {
+        Families::Its
+    }
+}
+
+fn bind_one(address: SocketAddr, families: Families) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if address.is_ipv6() {
+        set_ipv6_v6only(&socket, families == Families::Its)?;
+    }
     // A restart must not wait for the last conversation's sockets to be forgotten.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -155,12 +184,19 @@ impl Ids {
 }
 
 /// Where connections come from.
-pub trait Source {
+pub(crate) trait Source {
     /// What a connection is.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
     /// The next one, and where it comes from. Cancel-safe.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, Origin)>> + Send;
+
+    /// Serves one until it ends.
+    fn talk(
+        stream: Self::Stream,
+        accepted: Accepted,
+        means: Arc<Means>,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static;
 }
 
 impl Source for TcpListener {
@@ -171,6 +207,14 @@ impl Source for TcpListener {
         // It fails for a peer that has gone again, which its own task will notice.
         let _only_slower = stream.set_nodelay(true);
         Ok((stream, Origin::Address(peer.ip().to_canonical())))
+    }
+
+    fn talk(
+        stream: TcpStream,
+        accepted: Accepted,
+        means: Arc<Means>,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static {
+        door::open(stream, accepted, means)
     }
 }
 
@@ -186,60 +230,343 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Source for Attached<S> 
             None => std::future::pending().await,
         }
     }
+
+    fn talk(
+        stream: S,
+        accepted: Accepted,
+        means: Arc<Means>,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static {
+        conn::run(Socket::new(stream), accepted, None, means)
+    }
 }
 
 /// Accepts and serves connections until told to stop, then until the last has ended. Whatever
 /// becomes of a connection's task, the core hears that the connection is gone.
-pub async fn serve(
-    mut source: impl Source,
+pub(crate) async fn serve<S: Source>(
+    mut source: S,
     ids: Arc<Ids>,
     means: Arc<Means>,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
     let mut who = HashMap::new();
+    let mut turned_away = TurnedAway::default();
+    let mut famine = Famine::default();
     loop {
+        let breath = famine.breath();
         tokio::select! {
             biased;
             ended = connections.join_next_with_id(), if !connections.is_empty() => {
-                let task = match ended {
-                    Some(Ok((task, result))) => {
-                        if let Err::<(), io::Error>(error) = result {
-                            tracing::debug!(%error, "a connection broke");
-                        }
-                        task
-                    }
-                    Some(Err(error)) => {
-                        tracing::error!(%error, "a connection's task failed");
-                        error.id()
-                    }
-                    None => continue,
-                };
-                if let Some(id) = who.remove(&task) {
-                    let _ = means.inbox.send(Inbox::Gone(id)).await;
-                }
+                famine.may_be_over();
+                let Some(id) = ended.and_then(|ended| who.remove(&task_of(ended))) else { continue };
+                let _ = means.inbox.send(Inbox::Gone(id)).await;
             }
             _ = stop.changed() => break,
-            accepted = source.accept() => match accepted {
-                Ok((stream, origin)) => {
-                    let id = ids.next();
-                    let task = connections.spawn(conn::run(stream, origin, id, Arc::clone(&means)));
-                    who.insert(task.id(), id);
+            () = turned_away.log() => {}
+            () = famine.log() => {}
+            () = breath => famine.may_be_over(),
+            accepted = source.accept(), if !famine.is_on() => {
+                let (stream, origin) = match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        famine.begins(error);
+                        continue;
+                    }
+                };
+                let id = ids.next();
+                let place = match means.crowd.place(id, origin) {
+                    Ok(place) => place,
+                    Err(full) => {
+                        turned_away.count(full);
+                        continue;
+                    }
+                };
+                let somebody_goes =
+                    place.as_ref().is_some_and(|place| place.displaced() == Displaced::Somebody);
+                let accepted = Accepted { id, origin, at: means.clock.moment(), place };
+                let task = connections.spawn(S::talk(stream, accepted, Arc::clone(&means)));
+                who.insert(task.id(), id);
+                means.crowd.begun(id, task);
+                if somebody_goes {
+                    // Let them be gone, and their descriptor free, before the next one is accepted.
+                    tokio::task::yield_now().await;
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(BREATH).await;
-                }
-            },
+            }
         }
     }
     drop(source);
     while connections.join_next().await.is_some() {}
 }
 
+/// Which task has ended.
+fn task_of(ended: Result<(task::Id, io::Result<()>), JoinError>) -> task::Id {
+    match ended {
+        Ok((task, result)) => {
+            if let Err(error) = result {
+                tracing::debug!(%error, "a connection broke");
+            }
+            task
+        }
+        Err(error) if error.is_cancelled() => {
+            tracing::debug!("a connection that was not let in made room for another");
+            error.id()
+        }
+        Err(error) => {
+            tracing::error!(%error, "a connection's task failed");
+            error.id()
+        }
+    }
+}
+
+/// Those whom there was no room for.
+#[derive(Debug, Default)]
+struct TurnedAway {
+    of_an_address: Seldom,
+    in_all: Seldom,
+}
+
+impl TurnedAway {
+    fn count(&mut self, full: Full) {
+        match full {
+            Full::OfAddress => self.of_an_address.happened(),
+            Full::InAll => self.in_all.happened(),
+        }
+    }
+
+    /// Ready when something was logged. Cancel-safe.
+    async fn log(&mut self) {
+        tokio::select! {
+            times = self.of_an_address.due() => {
+                tracing::warn!(times, "connections closed: too many of one address");
+            }
+            times = self.in_all.due() => {
+                tracing::warn!(times, "connections closed: there is no room for more");
+            }
+        }
+    }
+}
+
+/// Nothing can be accepted at the moment, usually for want of descriptors or memory.
+#[derive(Debug, Default)]
+struct Famine {
+    until: Option<Instant>,
+    error: Option<io::Error>,
+    seldom: Seldom,
+}
+
+impl Famine {
+    fn begins(&mut self, error: io::Error) {
+        self.until = Some(Instant::now() + BREATH);
+        self.error = Some(error);
+        self.seldom.happened();
+    }
+
+    fn is_on(&self) -> bool {
+        self.until.is_some()
+    }
+
+    fn may_be_over(&mut self) {
+        self.until = None;
+    }
+
+    /// Waits until it is time to try again.
+    fn breath(&self) -> impl Future<Output = ()> + use<> {
+        let until = self.until;
+        async move {
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Ready when something was logged. Cancel-safe.
+    async fn log(&mut self) {
+        let times = self.seldom.due().await;
+        if let Some(error) = self.error.take() {
+            tracing::warn!(times, %error, "cannot accept a connection");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
+    use crate::{
+        budget::Budget,
+        clock::Clock,
+        crowd::{Crowd, Room},
+        door::{
+            Door, Plaintext,
+            tests::{PATIENCE, encrypted, hello, plain, settings},
+        },
+        server::{Server, Settings},
+        tls::Tls,
+    };
+
+    /// Means with nobody at the core's end but who holds the receiver.
+    fn means(room: Room) -> (Arc<Means>, mpsc::Receiver<Inbox>, tempfile::TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let (inbox, came) = mpsc::channel(64);
+        let means = Means {
+            clock: Clock::start(),
+            inbox,
+            settings: Default::default(),
+            door: Door {
+                tls: Tls::own(directory.path()).unwrap(),
+                plaintext: Plaintext::FromHere,
+                gate: Arc::default(),
+            },
+            crowd: Arc::new(Crowd::new(room, true)),
+            budget: Arc::<Budget>::default(),
+        };
+        (Arc::new(means), came, directory)
+    }
+
+    const ROOM: Room = Room { connections: 100, strangers: 100, per_address: None };
+
+    /// Nothing can be accepted from it.
+    struct Famished(Arc<AtomicUsize>, fn() -> io::Error);
+
+    impl Source for Famished {
+        type Stream = TcpStream;
+
+        async fn accept(&mut self) -> io::Result<(TcpStream, Origin)> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Err(self.1())
+        }
+
+        async fn talk(stream: TcpStream, _: Accepted, _: Arc<Means>) -> io::Result<()> {
+            drop(stream);
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_famine_is_waited_out() {
+        let errors: [fn() -> io::Error; 4] = [
+            || rustix::io::Errno::MFILE.into(),
+            || rustix::io::Errno::NFILE.into(),
+            || rustix::io::Errno::NOMEM.into(),
+            || rustix::io::Errno::CONNABORTED.into(),
+        ];
+        for error in errors {
+            let (means, _came, _directory) = means(ROOM);
+            let (stop, stopped) = watch::channel(false);
+            let tries = Arc::<AtomicUsize>::default();
+            let source = Famished(Arc::clone(&tries), error);
+            let served = tokio::spawn(serve(source, Arc::default(), means, stopped));
+            tokio::time::sleep(10 * BREATH).await;
+            let tries = tries.load(Ordering::Relaxed);
+            assert!((5..=11).contains(&tries), "{tries} tries in ten breaths");
+            stop.send_replace(true);
+            served.await.unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_famine_is_logged_once_a_second() {
+        let mut famine = Famine::default();
+        let begun = Instant::now();
+        let mut lines = 0;
+        while begun.elapsed() < std::time::Duration::from_secs(10) {
+            famine.begins(rustix::io::Errno::MFILE.into());
+            let breath = famine.breath();
+            tokio::select! {
+                biased;
+                () = famine.log() => lines += 1,
+                () = breath => famine.may_be_over(),
+            }
+        }
+        assert!((9..=11).contains(&lines), "{lines} lines in ten seconds");
+    }
+
+    async fn server(change: impl FnOnce(&mut Settings)) -> (Server, tempfile::TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut settings = settings(directory.path());
+        change(&mut settings);
+        (Server::start(settings).await.unwrap(), directory)
+    }
+
+    #[tokio::test]
+    async fn one_address_too_many_is_closed_without_words() {
+        let room = Room { per_address: Some(2), ..ROOM };
+        let (server, _directory) = server(|settings| {
+            settings.room = room;
+            settings.policy.limit_loopback = true;
+        })
+        .await;
+        let address = server.addresses()[0];
+        let mut first = encrypted(address).await.unwrap();
+        first.joins().await;
+        let mut second = plain(address).await;
+        second.is_welcome().await;
+        assert_eq!(plain(address).await.hear().await, None);
+        assert!(encrypted(address).await.is_err());
+        drop(second);
+        // Somebody else may have the place once the server has seen that.
+        let third = async {
+            loop {
+                let mut third = plain(address).await;
+                let _ = third.try_say(hello()).await;
+                if third.hear().await.is_some() {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, third).await.unwrap();
+        first.is_alive().await;
+    }
+
+    #[tokio::test]
+    async fn a_newcomer_displaces_the_oldest_stranger_and_nobody_who_was_let_in() {
+        let room = Room { strangers: 2, ..ROOM };
+        let (server, _directory) = server(|settings| settings.room = room).await;
+        let address = server.addresses()[0];
+        let mut first = encrypted(address).await.unwrap();
+        first.joins().await;
+        let mut oldest = plain(address).await;
+        oldest.is_welcome().await;
+        let mut older = encrypted(address).await.unwrap();
+        older.is_welcome().await;
+        let mut newest = encrypted(address).await.unwrap();
+        newest.is_welcome().await;
+        assert_eq!(oldest.hear().await, None, "displaced without words");
+        older.is_alive().await;
+        for _ in 0..10 {
+            encrypted(address).await.unwrap().joins().await;
+        }
+        first.is_alive().await;
+    }
+
+    #[tokio::test]
+    async fn when_it_is_full_a_newcomer_is_closed_at_once() {
+        let room = Room { connections: 1, ..ROOM };
+        let (server, _directory) = server(|settings| settings.room = room).await;
+        let address = server.addresses()[0];
+        let mut first = encrypted(address).await.unwrap();
+        first.joins().await;
+        assert_eq!(plain(address).await.hear().await, None);
+        first.is_alive().await;
+    }
+
+    #[tokio::test]
+    async fn the_core_hears_of_those_who_were_displaced() {
+        let (means, mut came, _directory) = means(Room { strangers: 1, ..ROOM });
+        let listeners = bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let address = listeners[0].local_addr().unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        let listener = listeners.into_iter().next().unwrap();
+        tokio::spawn(serve(listener, Arc::default(), means, stopped));
+        let mut first = plain(address).await;
+        first.is_welcome().await;
+        plain(address).await.is_welcome().await;
+        assert_eq!(first.hear().await, None);
+        let heard = tokio::time::timeout(PATIENCE, came.recv()).await.unwrap();
+        assert!(matches!(heard, Some(Inbox::Gone(ConnectionId(0)))), "{heard:?}");
+    }
 
     #[test]
     fn every_form_of_an_address_is_understood() {
@@ -272,10 +599,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_this_machine_is_served_without_encryption() {
-        for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
-            let error = bind(&[address.parse().unwrap()]).unwrap_err();
-            assert!(matches!(error, ListenError::NotLoopback(_)), "{address}: {error}");
-        }
+    async fn other_machines_are_answered_in_both_families() {
+        let listeners = bind(&["0.0.0.0:0".parse().unwrap(), "[::]:0".parse().unwrap()]);
+        let Ok(listeners) = listeners else { return };
+        assert!(
+            listeners.iter().all(|listener| listener.local_addr().unwrap().ip().is_unspecified())
+        );
+    }
+
+    #[test]
+    fn an_address_for_everybody_leaves_ipv4_to_one_that_is_given_for_it() {
+        let everybody: SocketAddr = "[::]:8001".parse().unwrap();
+        let with = |other: &str| families(everybody, &[everybody, other.parse().unwrap()]);
+        assert_eq!(with("[::1]:8001"), Families::Both);
+        assert_eq!(with("127.0.0.1:9000"), Families::Both);
+        assert_eq!(with("0.0.0.0:8001"), Families::Its);
+        assert_eq!(families("[::1]:8001".parse().unwrap(), &[]), Families::Its);
+        assert_eq!(families("[::ffff:127.0.0.1]:8001".parse().unwrap(), &[]), Families::Both);
     }
 }

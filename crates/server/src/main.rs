@@ -1,5 +1,9 @@
-//! `helpline-server`: opens a line, and looks at what was said on it.
+//! `helpline-server`: opens a line, looks at what was said on it, and says who belongs.
 
+mod accounts;
+mod admin;
+mod audits;
+mod bans;
 mod calls;
 mod cli;
 #[cfg(feature = "console")]
@@ -7,6 +11,9 @@ mod console;
 #[cfg(not(feature = "console"))]
 #[path = "no_console.rs"]
 mod console;
+mod invitations;
+mod limits;
+mod listing;
 mod run;
 
 use std::process::ExitCode;
@@ -30,7 +37,12 @@ fn command(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         None => run::run(cli.run, cli.verbosity),
         Some(Command::Run(run)) => run::run(run, cli.verbosity),
+        Some(Command::Limits(run)) => limits::show(&run),
         Some(Command::Calls(Calls::List(reading))) => calls::list(&reading),
         Some(Command::Calls(Calls::Show { call, reading })) => calls::show(&call, &reading),
+        Some(Command::Operator(command)) => accounts::run(command),
+        Some(Command::Ban(command)) => bans::run(command),
+        Some(Command::Invite(command)) => invitations::run(command),
+        Some(Command::Audit(how)) => audits::show(&how),
     }
 }

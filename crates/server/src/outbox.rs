@@ -16,13 +16,25 @@ use bytes::Bytes;
 use helpline_proto::limits;
 use tokio::sync::mpsc;
 
+use crate::budget::Budget;
+
 /// Parcels that may wait, however small they are.
 const PARCELS: usize = 1024;
 
-#[derive(Debug, Default)]
+/// Bytes that may wait for a peer even when too many wait for all: nobody is made to stand still by others.
+const ALLOWANCE: usize = 8 * 1024;
+
+#[derive(Debug)]
 struct Shared {
+    budget: Arc<Budget>,
     bytes: AtomicUsize,
     behind: AtomicBool,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.budget.remove(*self.bytes.get_mut());
+    }
 }
 
 /// The core's end.
@@ -50,8 +62,15 @@ pub struct NoRoom;
 /// Makes an outbox of at most [`limits::OUTBOX`] bytes.
 #[must_use]
 pub fn outbox() -> (OutboxSender, Outbox) {
+    outbox_within(Arc::default())
+}
+
+/// Makes one whose bytes also count for everybody's.
+#[must_use]
+pub fn outbox_within(budget: Arc<Budget>) -> (OutboxSender, Outbox) {
     let (sender, receiver) = mpsc::channel(PARCELS);
-    let shared = Arc::<Shared>::default();
+    let shared =
+        Arc::new(Shared { budget, bytes: AtomicUsize::new(0), behind: AtomicBool::new(false) });
     (
         OutboxSender { parcels: sender, parcel: Vec::new(), shared: Arc::clone(&shared) },
         Outbox { parcels: receiver, parcel: Vec::new().into_iter(), shared },
@@ -66,14 +85,17 @@ impl OutboxSender {
     pub fn push(&mut self, frame: Bytes) -> Result<(), NoRoom> {
         let size = frame.len();
         let waiting = self.shared.bytes.load(Ordering::Relaxed);
+        let is_crowded = !self.shared.budget.has_room_for(size);
         // Nobody else sends, so there is still room for the parcel when it is sent.
         if waiting + size > limits::OUTBOX
+            || is_crowded && waiting > 0 && waiting + size > ALLOWANCE
             || self.parcels.capacity() == 0
             || self.parcels.is_closed()
         {
             return Err(NoRoom);
         }
         self.shared.bytes.fetch_add(size, Ordering::Relaxed);
+        self.shared.budget.add(size);
         self.parcel.push(frame);
         Ok(())
     }
@@ -98,6 +120,7 @@ impl Outbox {
         loop {
             if let Some(frame) = self.parcel.next() {
                 self.shared.bytes.fetch_sub(frame.len(), Ordering::Relaxed);
+                self.shared.budget.remove(frame.len());
                 return Poll::Ready(Some(frame));
             }
             match ready!(self.parcels.poll_recv(cx)) {
@@ -149,6 +172,32 @@ mod tests {
             sender.send();
         }
         assert_eq!(sender.push(Bytes::from_static(b"x")), Err(NoRoom));
+    }
+
+    #[test]
+    fn when_too_much_waits_for_all_everybody_still_gets_a_little() {
+        let budget = Arc::new(Budget::of(100_000));
+        let (mut hog, hogs) = outbox_within(Arc::clone(&budget));
+        hog.push(Bytes::from(vec![0; 100_000])).unwrap();
+        let (mut sender, mut outbox) = outbox_within(Arc::clone(&budget));
+        assert_eq!(
+            sender.push(Bytes::from(vec![0; limits::TEXT])),
+            Ok(()),
+            "the first, however large"
+        );
+        assert_eq!(sender.push(Bytes::from_static(b"x")), Err(NoRoom));
+        sender.send();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(outbox.poll_next(&mut cx).is_ready());
+        for _ in 0..ALLOWANCE / 1024 {
+            assert_eq!(sender.push(Bytes::from(vec![0; 1024])), Ok(()));
+        }
+        assert_eq!(sender.push(Bytes::from_static(b"x")), Err(NoRoom));
+        // What was never taken counts no longer, either.
+        drop((hog, hogs));
+        assert_eq!(sender.push(Bytes::from(vec![0; 50_000])), Ok(()));
+        drop((sender, outbox));
+        assert!(budget.has_room_for(100_000));
     }
 
     #[test]

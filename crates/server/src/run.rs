@@ -1,19 +1,35 @@
 //! `helpline-server run`: a line from its first answer to its last goodbye.
 
-use std::{path::Path, thread, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use helpline_cli_common::{
     exit::{Exit, Failure},
     log::{self, Format, Verbosity},
-    terminal,
+    secrets, terminal,
 };
-use helpline_proto::{limits, text::Name};
+use helpline_proto::{
+    limits,
+    text::{LineName, Name},
+};
 use helpline_server::{
+    core::Policy,
+    crowd::Room,
     data,
+    door::Plaintext,
     server::{Kept, RunError, Server, Settings, StartError},
+    tls::{Files, Fingerprint, Key},
 };
 use helpline_switchboard::Rules;
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::{
+    process::{Resource, getrlimit, setrlimit},
+    system::uname,
+};
 use serde_json::json;
 use tokio::{
     runtime::{Builder, Runtime},
@@ -30,13 +46,16 @@ const FAREWELL: Duration = Duration::from_millis(1500);
 
 /// Opens the line and keeps it until it is stopped.
 pub(crate) fn run(run: cli::Run, verbosity: Verbosity) -> Result<(), Failure> {
+    secrets::no_core_dumps();
     let console = wants_console(&run)?;
     let format = if run.json { Format::Json } else { Format::Text };
     let level = if console { LevelFilter::WARN } else { LevelFilter::INFO };
     let logs = log::init(verbosity, level, format)?;
     raise_descriptor_limit();
+    let room = room(&run);
     runtime()?.block_on(serve(
         run,
+        room,
         console,
         Announce { json: format == Format::Json },
         logs,
@@ -69,7 +88,7 @@ fn runtime() -> Result<Runtime, Failure> {
 
 /// Every connection is a descriptor, and the customary soft limit of 1,024 is for programs that
 /// use `select`.
-fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
@@ -77,8 +96,15 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// How many may be connected.
+pub(crate) fn room(run: &cli::Run) -> Room {
+    let descriptors = getrlimit(Resource::Nofile).current;
+    Room::within(descriptors, run.limits.strangers.get(), run.connections_per_address())
+}
+
 async fn serve(
     run: cli::Run,
+    room: Room,
     console: bool,
     announce: Announce,
     logs: log::Logs,
@@ -87,12 +113,20 @@ async fn serve(
     let directory = data::directory(run.data.data.as_deref()).map_err(|error| {
         Failure::new(Exit::Config, error.to_string()).hint("say where with --data DIR")
     })?;
+    let (callers_per_address, memory) = (run.callers_per_address(), run.memory());
     let operator = console.then(|| operator_name(run.name)).transpose()?;
     let mut terminate = handler(SignalKind::terminate())?;
     // Without a console the terminal is nobody's business.
     let hears_hang_up = console && !terminal::is_hangup_ignored();
     let mut hang_up = if hears_hang_up { Some(handler(SignalKind::hangup())?) } else { None };
     let mut interrupt = handler(SignalKind::interrupt())?;
+    let line = run.line.clone();
+    if run.plaintext {
+        tracing::warn!(
+            "plaintext is taken from other machines: whoever is on the way can read and change what is said, \
+             and take over operators' tokens"
+        );
+    }
     let mut server = Server::start(Settings {
         listen: run.listen,
         data: directory.clone(),
@@ -103,12 +137,23 @@ async fn serve(
             call_grace: seconds(run.call_grace),
             operator_grace: seconds(run.operator_grace),
         },
+        policy: Policy {
+            invite_only: run.invite_only,
+            private: run.private,
+            keep: run.keep.map(NonZeroU32::get).or(run.private.then_some(1)).map(days),
+            callers_per_address,
+            limit_loopback: run.limits.limit_loopback,
+        },
         greeting: run.greeting,
         says_a_second: Some(run.says).filter(|says| *says > 0),
+        certificate: certificate(run.tls_cert, run.tls_key),
+        plaintext: if run.plaintext { Plaintext::FromAnywhere } else { Plaintext::FromHere },
+        room,
+        memory,
     })
     .await
     .map_err(start_failure)?;
-    announce.ready(&server, operator.as_ref(), &directory);
+    announce.ready(&server, &line, operator.as_ref(), &directory);
 
     let mut console = Console::open(operator, &directory, &mut server, &logs, verbosity)?;
     let drain = seconds(run.drain);
@@ -137,6 +182,15 @@ async fn serve(
     server.farewell(FAREWELL.min(limits::LINGER)).await;
     console.close().await;
     ended.map_err(run_failure)
+}
+
+fn days(days: u32) -> Duration {
+    Duration::from_secs(u64::from(days) * 24 * 60 * 60)
+}
+
+/// Both or none: the command line sees to that.
+fn certificate(certificate: Option<PathBuf>, key: Option<PathBuf>) -> Option<Files> {
+    Some(Files { certificate: certificate?, key: key? })
 }
 
 fn seconds(seconds: u32) -> Duration {
@@ -169,12 +223,12 @@ fn operator_name(given: Option<Name>) -> Result<Name, Failure> {
 }
 
 fn start_failure(error: StartError) -> Failure {
-    use helpline_server::{data::DataError, listen::ListenError};
+    use helpline_server::{data::DataError, listen::ListenError, tls::TlsError};
     let exit = match &error {
         StartError::Data(DataError::Taken(_)) | StartError::Listen(ListenError::Taken(_)) => {
             Exit::Unavailable
         }
-        StartError::Data(_) | StartError::Listen(_) => Exit::Config,
+        StartError::Data(_) | StartError::Listen(_) | StartError::Tls(_) => Exit::Config,
         StartError::Store(_) | StartError::System(_) => Exit::IoError,
     };
     let hint = match &error {
@@ -183,10 +237,21 @@ fn start_failure(error: StartError) -> Failure {
         }
         StartError::Data(_) => "keep calls elsewhere: --data DIR",
         StartError::Listen(ListenError::Taken(_)) => "stop it, or answer elsewhere: --listen PORT",
-        StartError::Listen(ListenError::NotLoopback(_)) => {
-            "answer on this machine only: --listen 127.0.0.1"
-        }
         StartError::Listen(_) => "answer elsewhere: --listen HOST:PORT",
+        StartError::Tls(TlsError::Damaged(..)) => {
+            "put it back from a backup; or remove it, and the line makes another: then everybody who knows \
+             this line has to forget it first (helpline forget)"
+        }
+        StartError::Tls(TlsError::Unkept(_)) => "keep calls elsewhere: --data DIR",
+        StartError::Tls(
+            TlsError::Unreadable(..)
+            | TlsError::NoCertificate(..)
+            | TlsError::NoKey(..)
+            | TlsError::Unfit { .. },
+        ) => {
+            "give the certificate with its chain and its private key, as PEM: --tls-cert FILE --tls-key FILE"
+        }
+        StartError::Tls(TlsError::Setup(_)) => "",
         StartError::Store(_) | StartError::System(_) => "",
     };
     let failure = Failure::new(exit, error.to_string());
@@ -216,27 +281,46 @@ struct Announce {
 }
 
 impl Announce {
-    fn ready(self, server: &Server, operator: Option<&Name>, directory: &Path) {
+    fn ready(self, server: &Server, line: &LineName, operator: Option<&Name>, directory: &Path) {
         let kept = data::display(directory);
+        let fingerprint = server.fingerprint();
         for address in server.addresses() {
             if self.json {
-                let operator = operator.map(Name::as_str);
-                let data = directory.display().to_string();
-                let addr = address.to_string();
-                say(&json!({"event": "listening", "addr": addr, "data": data, "operator": operator}).to_string());
+                let ready = json!({
+                    "event": "listening",
+                    "addr": address.to_string(),
+                    "data": directory.display().to_string(),
+                    "operator": operator.map(Name::as_str),
+                    "fingerprint": fingerprint.to_string(),
+                    "link": link(*address, line, fingerprint),
+                });
+                say(&ready.to_string());
             } else {
                 say(&format!("listening on {address}"));
             }
+        }
+        let elsewhere = server.addresses().iter().find(|address| !is_of_this_machine(address));
+        if let Some(address) = elsewhere.filter(|_| !self.json) {
+            let link = link(*address, line, fingerprint);
+            say(&format!("callers elsewhere: helpline call {link}"));
+        }
+        if server.key() == Key::Made && !self.json {
+            say(&format!("made this line's key; its fingerprint is {fingerprint}"));
         }
         let Kept { waiting, talking } = server.kept();
         if waiting + talking > 0 {
             tracing::info!(waiting, talking, "calls of before go on");
         }
         let Some(first) = server.addresses().first().filter(|_| !self.json) else { return };
+        let here = match first.ip() {
+            IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            one => one,
+        };
         let dial = if first.port() == helpline_server::listen::PORT {
-            first.ip().to_string()
+            here.to_string()
         } else {
-            first.to_string()
+            SocketAddr::new(here, first.port()).to_string()
         };
         match operator {
             Some(name) => {
@@ -250,6 +334,26 @@ impl Announce {
     fn stopping(self, drain: u32) {
         tracing::info!(event = "stopping", drain, "{}", stopping(drain));
     }
+}
+
+fn is_of_this_machine(address: &SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+/// How others find the line and know that it is the one: where it answers, its name and its key.
+fn link(address: SocketAddr, line: &LineName, fingerprint: Fingerprint) -> String {
+    let host = uname().nodename().to_string_lossy().into_owned();
+    let at = if address.ip().is_unspecified() && is_a_name(&host) {
+        format!("{host}:{}", address.port())
+    } else {
+        address.to_string()
+    };
+    format!("helpline://{at}/{line}#{fingerprint}")
+}
+
+fn is_a_name(host: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    !host.is_empty() && host.bytes().all(fits)
 }
 
 /// Says a line on stderr, whatever the log level. A server doesn't end because nobody reads it.

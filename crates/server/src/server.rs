@@ -3,7 +3,6 @@
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use helpline_proto::{
-    ids::CallId,
     limits,
     session::Settings as SessionSettings,
     text::{LineName, Text},
@@ -16,16 +15,21 @@ use tokio::{
 };
 
 use crate::{
+    budget::Budget,
     clock::Clock,
     conn::Means,
     core::{
-        Core, Inbox,
+        Core, Host, Inbox, Policy,
         thread::{self, INBOX, Outcome},
     },
+    crowd::{Crowd, Room},
     data::{self, DataError, Lock},
+    door::{Door, Plaintext},
+    gate::Gate,
     listen::{self, Address, Attached, Ids, ListenError},
     store::{DATABASE, SqliteStore, StoreError},
     tell::About,
+    tls::{self, Fingerprint, Key, Tls, TlsError},
 };
 
 /// Connections that don't come from a socket and may wait to be served, which takes no time.
@@ -44,8 +48,18 @@ pub struct Settings {
     pub rules: Rules,
     /// What callers and operators read first.
     pub greeting: Option<Text>,
+    /// Who is let in.
+    pub policy: Policy,
     /// Says a second a connection may keep up; `None` for any number.
     pub says_a_second: Option<u32>,
+    /// The certificate to answer with; without one, the line makes its own.
+    pub certificate: Option<tls::Files>,
+    /// From whom plaintext is taken.
+    pub plaintext: Plaintext,
+    /// How many may be connected.
+    pub room: Room,
+    /// Bytes that may wait for all peers together.
+    pub memory: usize,
 }
 
 /// Why a line could not be opened.
@@ -57,6 +71,9 @@ pub enum StartError {
     /// The database.
     #[error("cannot open the database")]
     Store(#[from] StoreError),
+    /// The key or the certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// An address.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -95,6 +112,7 @@ pub struct Server {
     outcome: oneshot::Receiver<Outcome>,
     close: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    _watching: JoinSet<()>,
     _lock: Lock,
 }
 
@@ -106,6 +124,10 @@ impl Server {
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let clock = Clock::start();
         let lock = data::lock(&settings.data)?;
+        let (tls, watch) = match settings.certificate {
+            Some(files) => Tls::given(files).map(|(tls, watch)| (tls, Some(watch)))?,
+            None => (Tls::own(&settings.data)?, None),
+        };
         data::private(&settings.data, DATABASE)?;
         let now = clock.now();
         let store = SqliteStore::open(&settings.data, settings.line.clone(), now.at)?;
@@ -114,14 +136,20 @@ impl Server {
             listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
 
         let about = About { line: settings.line, greeting: settings.greeting };
-        let core = Core::open(settings.rules, about, store, Box::new(random_call), now)?;
+        let gate = Arc::<Gate>::default();
+        let host =
+            Host { rules: settings.rules, about, policy: settings.policy, gate: Arc::clone(&gate) };
+        let core = Core::open(host, store, Box::new(random), now)?;
         let line = core.switchboard();
         let kept = Kept { waiting: line.waiting(), talking: line.talking() };
         let (inbox, came) = mpsc::channel(INBOX);
         let outcome = thread::start(core, clock, came)?;
 
+        let door = Door { tls, plaintext: settings.plaintext, gate };
+        let crowd = Arc::new(Crowd::new(settings.room, settings.policy.limit_loopback));
+        let budget = Arc::new(Budget::of(settings.memory));
         let settings = SessionSettings { says_a_second: settings.says_a_second };
-        let means = Arc::new(Means { clock, inbox, settings });
+        let means = Arc::new(Means { clock, inbox, settings, door, crowd, budget });
         let ids = Arc::<Ids>::default();
         let (close, closed) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -130,13 +158,39 @@ impl Server {
                 listen::serve(listener, Arc::clone(&ids), Arc::clone(&means), closed.clone());
             tasks.spawn(served);
         }
-        Ok(Self { addresses, kept, means, ids, outcome, close, tasks, _lock: lock })
+        let mut watching = JoinSet::new();
+        if let Some(watch) = watch {
+            watching.spawn(watch.keep_looking());
+        }
+        Ok(Self {
+            addresses,
+            kept,
+            means,
+            ids,
+            outcome,
+            close,
+            tasks,
+            _watching: watching,
+            _lock: lock,
+        })
     }
 
     /// Where the line answers.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// What the line is known by.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.means.door.tls.fingerprint()
+    }
+
+    /// Where its key comes from.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        self.means.door.tls.key()
     }
 
     /// What an earlier process left: those people may come back.
@@ -187,11 +241,11 @@ impl Server {
     }
 }
 
-fn random_call() -> CallId {
+fn random() -> [u8; 16] {
     let mut bytes = [0; 16];
     // Without randomness from the system nothing here could be trusted any more.
     if let Err(error) = getrandom::fill(&mut bytes) {
         panic!("the system has no randomness: {error}");
     }
-    CallId(bytes)
+    bytes
 }

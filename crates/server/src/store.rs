@@ -2,12 +2,23 @@
 //!
 //! Only the files below `store/` name the database.
 
-use helpline_proto::ids::{CallId, Seq};
+use helpline_proto::{
+    ids::{CallId, Seq},
+    text::Detail,
+    time::UnixMillis,
+};
 use helpline_switchboard::{Entry, Item, OperatorId, Record, Snapshot};
 
 pub use self::sqlite::{FILE as DATABASE, SqliteStore};
+use crate::{
+    access::{Access, Audit, Invitation, SecretHash},
+    network::Network,
+};
 
+pub mod admin;
 mod batch;
+mod belonging;
+mod forgetting;
 mod kept;
 mod live;
 #[cfg(any(test, feature = "proofs"))]
@@ -28,6 +39,42 @@ pub enum Write {
     Record(Record),
     /// This many more callers heard *busy*.
     Refused(u32),
+    /// What is kept of the token with which an operator has just signed on.
+    Credential(OperatorId, SecretHash),
+    /// An operator's ban.
+    Ban {
+        /// Who is banned.
+        network: Network,
+        /// Until when.
+        until: UnixMillis,
+        /// Why.
+        reason: Detail,
+        /// Who has banned them.
+        by: String,
+        /// When.
+        at: UnixMillis,
+    },
+    /// An operator's invitation.
+    Invitation {
+        /// The invitation.
+        invitation: Invitation,
+        /// Who has made it.
+        by: String,
+        /// When.
+        at: UnixMillis,
+    },
+    /// An invitation was used, and holds no longer.
+    InvitationUsed(SecretHash),
+    /// A line of the audit.
+    Audit(Audit),
+    /// What has run out by now is deleted, and so is every call that was over before then and that everybody
+    /// has seen the end of.
+    Tidy {
+        /// Now.
+        now: UnixMillis,
+        /// Before when; no calls if there is none.
+        ended_before: Option<UnixMillis>,
+    },
 }
 
 /// The store failed. What it was asked to write may or may not be there, unless
@@ -89,6 +136,9 @@ impl StoreError {
 
 /// Where the core keeps things. One that lives on disk, one in memory for the proofs.
 pub trait Store {
+    /// Whether others may write to it too: administrators.
+    const SHARED: bool;
+
     /// Writes everything or nothing, and returns once it would survive a power cut.
     ///
     /// # Errors
@@ -114,6 +164,24 @@ pub trait Store {
     /// # Errors
     /// It can't be read.
     fn next_operator(&mut self) -> Result<OperatorId, StoreError>;
+
+    /// Changes whenever somebody else has written to it.
+    ///
+    /// # Errors
+    /// It can't be read.
+    fn access_version(&mut self) -> Result<i64, StoreError>;
+
+    /// Gives back what administrators and operators have decided about who belongs.
+    ///
+    /// # Errors
+    /// It can't be read, or makes no sense.
+    fn access(&mut self) -> Result<Access, StoreError>;
+
+    /// What is kept of the tokens of those who are signed on; of those at the console, nothing is.
+    ///
+    /// # Errors
+    /// It can't be read, or makes no sense.
+    fn credentials(&mut self) -> Result<Vec<(OperatorId, SecretHash)>, StoreError>;
 }
 
 /// Entries that are being gathered until they are enough.

@@ -10,8 +10,11 @@ use helpline_proto::{
         Withdrawn,
     },
     text::{Detail, LineName, Text},
+    time::UnixMillis,
 };
-use helpline_switchboard::{Board, Dismissal, Entry, Item, Notice, Refusal, Wait, Why};
+use helpline_switchboard::{Board, Dismissal, Entry, Expulsion, Item, Notice, Refusal, Wait, Why};
+
+use crate::calendar;
 
 /// The least time a caller who heard *busy* is asked to stay away, in seconds.
 const RETRY_SOONEST: u32 = 10;
@@ -146,6 +149,8 @@ pub fn refusal(refusal: Refusal) -> Message {
 pub fn dismissal(why: Dismissal) -> Message {
     match why {
         Dismissal::Done => goodbye(Code::DONE, "goodbye"),
+        Dismissal::Expelled(Expulsion::Account) => kept_out(Code::DISABLED),
+        Dismissal::Expelled(Expulsion::Address) => kept_out(Code::BANNED),
         Dismissal::EndNotSeen => until_later(
             Code::END_NOT_SEEN,
             "the end of the call was not answered within 10 s",
@@ -159,6 +164,47 @@ pub fn dismissal(why: Dismissal) -> Message {
 #[must_use]
 pub fn superseded() -> Message {
     goodbye(Code::SUPERSEDED, "somebody has come back with the same ticket, on another connection")
+}
+
+/// To somebody who doesn't belong.
+#[must_use]
+pub fn kept_out(code: Code) -> Message {
+    let detail = match code {
+        Code::INVITATION => "this line asks for an invitation, and this is none that holds",
+        Code::NOT_RECOGNISED => "no account has this name and token",
+        Code::DISABLED => "your account was disabled or removed, or has another token",
+        Code::BANNED => "nothing is taken from your address any more",
+        _ => "",
+    };
+    goodbye(code, detail)
+}
+
+/// To somebody whose address is banned until then.
+#[must_use]
+pub fn banned(until: UnixMillis, now: UnixMillis) -> Message {
+    let detail = format!("nothing is taken from your address until {}", calendar::utc(until));
+    let seconds = until.0.saturating_sub(now.0).max(0).unsigned_abs().div_ceil(1000);
+    Goodbye {
+        code: Code::BANNED,
+        detail: Detail::cut(&detail),
+        retry_after_s: Some(u32::try_from(seconds).unwrap_or(u32::MAX)),
+        resumable: Resumable::No,
+    }
+    .into()
+}
+
+/// To a caller while as many of the same address wait as may.
+#[must_use]
+pub fn crowded() -> Message {
+    Busy { why: WireWhy::TOO_MANY, retry_after_s: RETRY_UNKNOWN, wait_s: None }.into()
+}
+
+/// To an operator who would ban what has no address.
+#[must_use]
+pub fn no_address() -> Message {
+    let detail =
+        "this caller comes from the server's own machine, or hasn't come back since it started";
+    Error { code: Code::NO_ADDRESS, detail: Detail::cut(detail) }.into()
 }
 
 /// To somebody whose ticket stands for nothing any more.
@@ -220,6 +266,7 @@ fn wire_why(why: Why) -> WireWhy {
         Why::Bye => WireWhy::BYE,
         Why::Abandoned => WireWhy::ABANDONED,
         Why::TimedOut => WireWhy::TIMED_OUT,
+        Why::Banned => WireWhy::BANNED,
     }
 }
 

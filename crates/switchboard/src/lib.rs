@@ -68,10 +68,23 @@ pub enum Input {
     Away(Party),
     /// A party has a connection again, or another one.
     Back(Party),
+    /// A caller is shut out: the call, if it isn't over, ends, and this is who has ended it.
+    Bar { call: CallId, by: By },
+    /// An operator may not answer any longer: as if they had signed off, and for this reason.
+    Expel(OperatorId, Expulsion),
     /// The line closes: no new callers, nobody waiting is connected, those who talk go on.
     Stop,
     /// The line is closed: everybody is sent away, and may come back when it opens again.
     End,
+}
+
+/// Why an operator may not answer any longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expulsion {
+    /// Their account is none any more, or has another token.
+    Account,
+    /// Their address is banned.
+    Address,
 }
 
 /// What a party may ask for.
@@ -158,6 +171,8 @@ pub enum Why {
     Abandoned,
     /// The caller was away for longer than the call is kept.
     TimedOut,
+    /// The caller was shut out.
+    Banned,
 }
 
 /// What an operator chose.
@@ -283,6 +298,8 @@ pub enum Refusal {
 pub enum Dismissal {
     /// Its part is over: its ticket is forgotten.
     Done,
+    /// It may not answer any longer: its ticket is forgotten.
+    Expelled(Expulsion),
     /// It did not answer the end of its call in time. It is away now, and may come back.
     EndNotSeen,
     /// The line has stopped. It may come back when the line opens again.

@@ -13,9 +13,9 @@ use helpline_proto::{
 };
 
 use crate::{
-    Effect, Input, Now, OperatorId, Party, QueueNumber, TicketHash,
+    Dismissal, Effect, Input, Now, OperatorId, Party, QueueNumber, TicketHash, Why,
     board::Rhythm,
-    call::Call,
+    call::{Call, State},
     queue::{First, Queue},
     roster::Roster,
     timers::{Timer, Timers},
@@ -109,6 +109,14 @@ impl Switchboard {
                 back = Some(party);
                 self.back(now, party, effects);
             }
+            Input::Bar { call, by } => {
+                if self.is_open(call) {
+                    self.end_call(now, call, by, Why::Banned, effects);
+                }
+            }
+            Input::Expel(operator, why) => {
+                self.sign_off(now, operator, Dismissal::Expelled(why), effects);
+            }
             Input::Stop => self.stopping = true,
             Input::End => self.end(now, effects),
         }
@@ -186,6 +194,18 @@ impl Switchboard {
     #[must_use]
     pub fn calls(&self) -> u32 {
         count(self.calls.len())
+    }
+
+    /// Whether a call is waiting or connected.
+    #[must_use]
+    pub fn is_open(&self, call: CallId) -> bool {
+        self.calls.get(&call).is_some_and(|call| !matches!(call.state(), State::Ended(_)))
+    }
+
+    /// Whether a call waits.
+    #[must_use]
+    pub fn waits(&self, call: CallId) -> bool {
+        self.calls.get(&call).is_some_and(|call| matches!(call.state(), State::Waiting))
     }
 
     /// How many operators are signed on.

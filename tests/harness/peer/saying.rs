@@ -14,6 +14,7 @@ use helpline_proto::{
 };
 
 use super::Peer;
+use crate::accounts;
 
 impl Peer {
     /// Sends a message.
@@ -32,16 +33,21 @@ impl Peer {
         self.send_raw(&message.into().to_frame(Ref(reference)).unwrap());
     }
 
-    /// Sends messages in one write.
+    /// Sends messages in one write. A sign-on without a token gets the one of its account.
     ///
     /// # Panics
     /// It can't.
     pub fn send_all(&mut self, messages: impl IntoIterator<Item = Message>) {
         let mut bytes = BytesMut::new();
-        for message in messages {
-            match &message {
+        for mut message in messages {
+            match &mut message {
                 Message::Join(join) => self.ticket = Some((Side::Caller, join.ticket.clone())),
-                Message::SignOn(on) => self.ticket = Some((Side::Operator, on.ticket.clone())),
+                Message::SignOn(on) => {
+                    self.ticket = Some((Side::Operator, on.ticket.clone()));
+                    if on.token.is_none() {
+                        on.token = accounts::token(self.address, &on.name);
+                    }
+                }
                 Message::Resume(resume) => self.ticket = Some((resume.side, resume.ticket.clone())),
                 _ => {}
             }

@@ -76,7 +76,9 @@ impl Voice {
     /// Calls until it is enough.
     pub(super) async fn call_again_and_again(mut self) {
         while !self.shared.enough.load(SeqCst) {
-            let Ok(link) = dial(self.side, self.address, self.name.clone()).await else {
+            let Ok(link) =
+                dial(self.side, self.address, self.name.clone(), &self.shared.security).await
+            else {
                 sleep(CALL_AGAIN).await;
                 continue;
             };
@@ -92,7 +94,8 @@ impl Voice {
     /// Answers until nobody calls any more.
     pub(super) async fn answer(mut self) {
         loop {
-            if let Ok(link) = dial(self.side, self.address, self.name.clone()).await
+            if let Ok(link) =
+                dial(self.side, self.address, self.name.clone(), &self.shared.security).await
                 && matches!(self.talk(link).await, Goes::Over)
             {
                 break;

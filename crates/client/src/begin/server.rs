@@ -3,7 +3,7 @@
 use helpline_cli_common::exit::Failure;
 
 use crate::{
-    address::{Address, Fingerprint},
+    Address, Fingerprint,
     dial::Dialler,
     kept::KeptError,
     known::{Known, KnownError, KnownServers},

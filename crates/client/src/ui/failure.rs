@@ -11,11 +11,7 @@ use helpline_proto::{
     version,
 };
 
-use crate::{
-    address::{Address, Fingerprint},
-    dial::DialError,
-    known::KnownError,
-};
+use crate::{Address, Fingerprint, dial::DialError, known::KnownError};
 
 use super::words;
 

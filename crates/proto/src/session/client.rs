@@ -151,6 +151,8 @@ impl ClientSession {
         match (self.phase, message) {
             (Phase::Offline | Phase::Over, _) | (_, Message::Pong(_)) => {}
             (_, Message::Goodbye(goodbye)) => self.lose(Lost::Goodbye(goodbye)),
+            // Nothing but Hello may go before the welcome.
+            (Phase::Greeting, Message::Ping(_)) => {}
             (_, Message::Ping(_)) if self.transmit.len() >= WAITING => {}
             (_, Message::Ping(_)) => self.push(reference, Pong {}.into()),
             (Phase::Greeting, Message::Welcome(welcome)) => self.welcomed(welcome),

@@ -9,6 +9,8 @@ use helpline_proto::{
 };
 
 use super::*;
+mod keeping_out;
+
 use crate::{
     outbox::{Outbox, outbox},
     store::memory::{Disk, Fault, MemoryStore},
@@ -24,15 +26,20 @@ struct Line {
 }
 
 fn core(disk: &Disk, places: u32) -> Core<MemoryStore> {
+    guarded(disk, places, Policy::default())
+}
+
+fn guarded(disk: &Disk, places: u32, policy: Policy) -> Core<MemoryStore> {
     let about = About { line: LineName::new("main").unwrap(), greeting: None };
     let mut last = u8::try_from(disk.calls().len()).unwrap();
     let fresh = move || {
         last += 1;
-        CallId([last; 16])
+        [last; 16]
     };
     let rules = Rules { places, ..Rules::default() };
     let now = Now { moment: Moment(0), at: UnixMillis(0) };
-    Core::open(rules, about, MemoryStore::open(disk.clone()), Box::new(fresh), now).unwrap()
+    let host = Host { rules, about, policy, gate: Arc::default() };
+    Core::open(host, MemoryStore::open(disk.clone()), Box::new(fresh), now).unwrap()
 }
 
 impl Line {
@@ -124,10 +131,10 @@ fn seqs(messages: &[Message]) -> Vec<u32> {
 fn nothing_is_told_before_it_is_recorded() {
     let mut line = Line::open(4);
     let (arrival, mut outbox) = join(CALLER, 1);
-    let turn = line.core.decide(line.now(), [arrival, say(CALLER, 1, "hello")]);
+    let mut turn = line.core.decide(line.now(), [arrival, say(CALLER, 1, "hello")]);
     assert!(!turn.writes().is_empty());
     assert_eq!(take(&mut outbox), []);
-    line.core.commit(&turn).unwrap();
+    line.core.commit(&mut turn).unwrap();
     line.core.committed(turn).unwrap();
     assert_eq!(names(&take(&mut outbox)), ["admitted", "place", "joined", "said"]);
 }

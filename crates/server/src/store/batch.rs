@@ -11,6 +11,8 @@ use rusqlite::{OptionalExtension as _, Params, Transaction, params};
 
 use super::{
     StoreError, Write,
+    belonging::{self, NewBan},
+    forgetting,
     live::{Live, LiveCall, Progress},
     rows::{Columns, signed},
 };
@@ -31,9 +33,15 @@ struct Change {
 pub(super) struct Changes {
     next_row: i64,
     calls: HashMap<CallId, Change>,
+    has_forgotten: bool,
 }
 
 impl Changes {
+    /// Whether calls were deleted.
+    pub(super) fn has_forgotten(&self) -> bool {
+        self.has_forgotten
+    }
+
     /// Makes them known: they are committed.
     pub(super) fn apply(self, live: &mut Live) {
         live.next_row = self.next_row;
@@ -63,7 +71,8 @@ impl<'a> Batch<'a> {
         line: &'a LineName,
         live: &'a Live,
     ) -> Self {
-        let changes = Changes { next_row: live.next_row, calls: HashMap::new() };
+        let (next_row, calls) = (live.next_row, HashMap::new());
+        let changes = Changes { next_row, calls, has_forgotten: false };
         Self { transaction, line, live, changes }
     }
 
@@ -78,6 +87,34 @@ impl<'a> Batch<'a> {
                      ON CONFLICT (line) DO UPDATE SET refused = refused + ?2",
                     params![self.line.as_str(), more],
                 )?,
+                Write::Credential(operator, token) => self.run(
+                    "UPDATE sign_on SET token = ? WHERE number = ?",
+                    params![token.0, signed(operator.0)?],
+                )?,
+                Write::Ban { network, until, reason, by, at } => belonging::add_ban(
+                    self.transaction,
+                    &NewBan {
+                        network: *network,
+                        until: *until,
+                        reason: reason.as_str(),
+                        by,
+                        at: *at,
+                    },
+                )?,
+                Write::Invitation { invitation, by, at } => {
+                    belonging::add_invitation(self.transaction, invitation, by, *at)?;
+                }
+                Write::InvitationUsed(code) => {
+                    // An administrator may just have removed it.
+                    self.transaction
+                        .prepare_cached("DELETE FROM invitation WHERE code = ?")?
+                        .execute([code.0])?;
+                }
+                Write::Audit(audit) => belonging::add_audit(self.transaction, audit)?,
+                Write::Tidy { now, ended_before } => {
+                    self.changes.has_forgotten |=
+                        forgetting::tidy(self.transaction, *now, *ended_before)?;
+                }
             }
         }
         Ok(self.changes)

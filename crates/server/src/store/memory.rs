@@ -12,6 +12,10 @@ use helpline_switchboard::{
 };
 
 use super::{Page, Store, StoreError, Write};
+use crate::{
+    access::{Access, Audit, SecretHash},
+    gate::Ban,
+};
 
 /// How a commit fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +43,10 @@ struct Recorded {
     operators: BTreeMap<OperatorId, KeptOperator>,
     last_operator: u64,
     refused: u64,
+    tokens: BTreeMap<OperatorId, SecretHash>,
+    access: Access,
+    access_version: i64,
+    audit: Vec<Audit>,
     writes: u64,
     fault: Option<Fault>,
 }
@@ -59,6 +67,25 @@ impl Disk {
     #[must_use]
     pub fn calls(&self) -> Vec<CallId> {
         self.recorded().calls.values().copied().collect()
+    }
+
+    /// Lets administrators decide something.
+    pub fn administer(&self, decide: impl FnOnce(&mut Access)) {
+        let mut recorded = self.recorded();
+        decide(&mut recorded.access);
+        recorded.access_version = recorded.access_version.wrapping_add(1);
+    }
+
+    /// What is recorded of who belongs.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.recorded().access.clone()
+    }
+
+    /// Every line of the audit.
+    #[must_use]
+    pub fn audit(&self) -> Vec<Audit> {
+        self.recorded().audit.clone()
     }
 
     /// How many commits are recorded.
@@ -96,6 +123,8 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
+    const SHARED: bool = false;
+
     fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         if writes.is_empty() {
             return Ok(());
@@ -145,6 +174,20 @@ impl Store for MemoryStore {
     fn next_operator(&mut self) -> Result<OperatorId, StoreError> {
         Ok(OperatorId(self.0.recorded().last_operator.saturating_add(1)))
     }
+
+    fn access_version(&mut self) -> Result<i64, StoreError> {
+        Ok(self.0.recorded().access_version)
+    }
+
+    fn access(&mut self) -> Result<Access, StoreError> {
+        Ok(self.0.recorded().access.clone())
+    }
+
+    fn credentials(&mut self) -> Result<Vec<(OperatorId, SecretHash)>, StoreError> {
+        let recorded = self.0.recorded();
+        let tokens = recorded.tokens.iter().filter(|(id, _)| recorded.operators.contains_key(id));
+        Ok(tokens.map(|(operator, token)| (*operator, *token)).collect())
+    }
 }
 
 impl Recorded {
@@ -156,6 +199,29 @@ impl Recorded {
                 self.refused = self.refused.saturating_add((*more).into());
                 Ok(())
             }
+            Write::Credential(operator, token) => {
+                self.operators.get(operator).ok_or_else(not_so)?;
+                self.tokens.insert(*operator, *token);
+                Ok(())
+            }
+            Write::Ban { network, until, .. } => {
+                self.access.bans.push(Ban { network: *network, until: *until });
+                Ok(())
+            }
+            Write::Invitation { invitation, .. } => {
+                self.access.invitations.push(*invitation);
+                Ok(())
+            }
+            Write::InvitationUsed(code) => {
+                self.access.invitations.retain(|invitation| invitation.code != *code);
+                Ok(())
+            }
+            Write::Audit(audit) => {
+                self.audit.push(audit.clone());
+                Ok(())
+            }
+            // Nobody keeps anything here for long.
+            Write::Tidy { .. } => Ok(()),
         }
     }
 

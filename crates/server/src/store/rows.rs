@@ -53,6 +53,7 @@ impl<'a> Columns<'a> {
                     Why::Abandoned => 2,
                     // 3 and 4 are taken: see below.
                     Why::TimedOut => 5,
+                    Why::Banned => 6,
                 }),
                 ..empty
             },
@@ -102,6 +103,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Entry, StoreError> {
                 // The first form had 3 for lost and 4 for stopping: nobody could come back to
                 // a call, so each broken connection and each stop was the end of it.
                 3..=5 => Why::TimedOut,
+                6 => Why::Banned,
                 _ => return Err(StoreError::Nonsense("a call that ended for no reason")),
             },
         },

@@ -56,7 +56,7 @@ CREATE INDEX open_call ON call (number) WHERE state <> 2;
 ///
 /// In the first form nobody could come back, so whoever it had left open is cut off: that is how its
 /// own servers ended such calls at their next start. No server of this form cuts anybody off.
-const SECOND: &str = "
+pub(super) const SECOND: &str = "
 ALTER TABLE call ADD COLUMN connected_at INTEGER;       -- when the last sign-on answered
 ALTER TABLE call ADD COLUMN caller_unseen INTEGER NOT NULL DEFAULT 0;   -- 1 while the end is to be
 ALTER TABLE call ADD COLUMN operator_unseen INTEGER NOT NULL DEFAULT 0; -- seen by that side
@@ -85,7 +85,56 @@ CREATE INDEX live_call ON call (number) WHERE (state <> 2 OR caller_unseen OR op
 CREATE INDEX signed_on ON sign_on (number) WHERE until IS NULL;
 ";
 
+/// Who belongs, and who has done what.
+///
+/// Operators of before had no accounts, so none of those who are signed on has a token that counts.
+const THIRD: &str = "
+-- why an entry ended its call: 6 is banned
+
+ALTER TABLE sign_on ADD COLUMN token BLOB;  -- SHA-256 of the token it came with; none at the console
+UPDATE sign_on SET token = zeroblob(32) WHERE until IS NULL;
+
+CREATE TABLE account (
+    name        TEXT PRIMARY KEY,
+    role        INTEGER NOT NULL,           -- 1 operator, 2 supervisor
+    token       BLOB NOT NULL,              -- SHA-256 of the token
+    made_at     INTEGER NOT NULL,
+    disabled_at INTEGER
+) STRICT;
+
+CREATE TABLE invitation (
+    number  INTEGER PRIMARY KEY AUTOINCREMENT,
+    code    BLOB NOT NULL UNIQUE,           -- SHA-256 of the code
+    uses    INTEGER NOT NULL,               -- 1 once, 2 many
+    until   INTEGER,
+    made_by TEXT NOT NULL,
+    made_at INTEGER NOT NULL
+) STRICT;                                   -- one that is used up is deleted
+
+CREATE TABLE ban (
+    number  INTEGER PRIMARY KEY AUTOINCREMENT,
+    network TEXT NOT NULL,                  -- an address, or address/bits
+    until   INTEGER NOT NULL,
+    reason  TEXT NOT NULL,
+    made_by TEXT NOT NULL,
+    made_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE audit (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    at     INTEGER NOT NULL,
+    who    TEXT NOT NULL,
+    seat   INTEGER NOT NULL,                -- 1 desk, 2 console, 3 command
+    did    INTEGER NOT NULL,
+    about  TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER audit_is_final BEFORE UPDATE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit is only added to'); END;
+CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit is only added to'); END;
+";
+
 /// Brings the database to the present form.
 pub(super) fn migrate(database: &mut Connection) -> Result<(), StoreError> {
-    Ok(Migrations::new(vec![M::up(FIRST), M::up(SECOND)]).to_latest(database)?)
+    Ok(Migrations::new(vec![M::up(FIRST), M::up(SECOND), M::up(THIRD)]).to_latest(database)?)
 }

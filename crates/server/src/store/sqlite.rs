@@ -10,10 +10,12 @@ use helpline_proto::{
 use helpline_switchboard::{Entry, OperatorId, Snapshot};
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
 
+use crate::access::{Access, SecretHash};
+
 use super::{
     Page, Store, StoreError, Write,
     batch::{Batch, Changes},
-    kept,
+    belonging, kept,
     live::Live,
     rows, schema,
 };
@@ -25,7 +27,10 @@ pub const FILE: &str = "helpline.db";
 const OLDEST: i32 = 3_051_003;
 
 /// Statements kept ready: more than there are.
-const STATEMENTS: usize = 32;
+const STATEMENTS: usize = 64;
+
+/// How long somebody else may write before a commit gives up.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Pages of a database that is checked as a whole at start: 128 MiB, more than a million entries. That
 /// takes 0.15 s when the system has them in memory, and as long as reading them once when not.
@@ -52,9 +57,11 @@ impl SqliteStore {
         let mut database = Connection::open(directory.join(FILE))?;
         database.set_prepared_statement_cache_capacity(STATEMENTS);
         // Readers hold a lock only for moments; backups and reports may take longer.
-        database.busy_timeout(Duration::from_secs(5))?;
+        database.busy_timeout(PATIENCE)?;
         database.pragma_update(None, "journal_mode", "wal")?;
         database.pragma_update(None, "synchronous", "full")?;
+        // What is deleted is overwritten.
+        database.pragma_update(None, "secure_delete", true)?;
         #[cfg(target_os = "macos")]
         database.pragma_update(None, "fullfsync", true)?;
         expect(&database, "journal_mode", "wal")?;
@@ -86,7 +93,20 @@ impl SqliteStore {
     }
 }
 
+impl SqliteStore {
+    /// Copies everything out of the log and cuts it off, so that nothing of what was deleted is left in it. A
+    /// reader may keep it from that; then it is cut off another time.
+    fn empty_log(&self) -> Result<(), StoreError> {
+        self.database.busy_timeout(Duration::ZERO)?;
+        let emptied = self.database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        self.database.busy_timeout(PATIENCE)?;
+        Ok(emptied?)
+    }
+}
+
 impl Store for SqliteStore {
+    const SHARED: bool = true;
+
     fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         if writes.is_empty() {
             return Ok(());
@@ -103,7 +123,11 @@ impl Store for SqliteStore {
             }
             error => error,
         })?;
+        let has_forgotten = changes.has_forgotten();
         changes.apply(&mut self.live);
+        if has_forgotten {
+            self.empty_log()?;
+        }
         Ok(())
     }
 
@@ -132,6 +156,19 @@ impl Store for SqliteStore {
 
     fn next_operator(&mut self) -> Result<OperatorId, StoreError> {
         kept::next_operator(&self.database)
+    }
+
+    fn access_version(&mut self) -> Result<i64, StoreError> {
+        let mut statement = self.database.prepare_cached("PRAGMA data_version")?;
+        Ok(statement.query_row([], |row| row.get(0))?)
+    }
+
+    fn access(&mut self) -> Result<Access, StoreError> {
+        belonging::access(&self.database)
+    }
+
+    fn credentials(&mut self) -> Result<Vec<(OperatorId, SecretHash)>, StoreError> {
+        belonging::credentials(&self.database)
     }
 }
 

@@ -1,7 +1,9 @@
 //! What is kept comes back: after a restart, a kill, a full disk, and from the first form.
 
+mod belonging;
 mod damage;
 mod first_form;
+mod forgetting;
 mod full;
 mod twins;
 

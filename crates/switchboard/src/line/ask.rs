@@ -7,8 +7,8 @@ use helpline_proto::{
 };
 
 use crate::{
-    Effect, Notice, Now, OperatorId, Party, Presence, Record, Refusal, Request, Why, call::State,
-    line::Switchboard, queue::First,
+    Dismissal, Effect, Notice, Now, OperatorId, Party, Presence, Record, Refusal, Request, Why,
+    call::State, line::Switchboard, queue::First,
 };
 
 impl Switchboard {
@@ -38,7 +38,9 @@ impl Switchboard {
                 self.choose(id, Presence::Available, effects);
             }
             (Party::Operator(id), Request::Pause) => self.choose(id, Presence::Break, effects),
-            (Party::Operator(id), Request::SignOff) => self.sign_off(now, id, effects),
+            (Party::Operator(id), Request::SignOff) => {
+                self.sign_off(now, id, Dismissal::Done, effects);
+            }
             (
                 Party::Caller(_),
                 Request::Next

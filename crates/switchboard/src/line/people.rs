@@ -246,7 +246,7 @@ impl Switchboard {
                 }
                 self.caller_done(id, effects);
             }
-            Party::Operator(id) => self.sign_off(now, id, effects),
+            Party::Operator(id) => self.sign_off(now, id, Dismissal::Done, effects),
         }
     }
 
@@ -279,7 +279,13 @@ impl Switchboard {
     }
 
     /// Lets an operator go: a call that is talked on is put back.
-    pub(super) fn sign_off(&mut self, now: Now, id: OperatorId, effects: &mut Vec<Effect>) {
+    pub(super) fn sign_off(
+        &mut self,
+        now: Now,
+        id: OperatorId,
+        why: Dismissal,
+        effects: &mut Vec<Effect>,
+    ) {
         let party = Party::Operator(id);
         let Some(operator) = self.roster.sign_off(id) else { return };
         self.tickets.remove(&operator.ticket);
@@ -290,7 +296,7 @@ impl Switchboard {
             self.done(call, Side::Operator, effects);
         }
         effects.push(Effect::Record(Record::SignedOff { operator: id, at: now.at }));
-        effects.push(Effect::Dismiss { party, why: Dismissal::Done });
+        effects.push(Effect::Dismiss { party, why });
     }
 
     /// Sends everybody away who is there. What is kept of them is kept.

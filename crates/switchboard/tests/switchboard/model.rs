@@ -3,14 +3,14 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use helpline_proto::{
-    ids::{Answering, CallId, Nonce, Seq},
+    ids::{Answering, By, CallId, Nonce, Seq},
     limits,
     text::{Name, Text},
     time::Moment,
 };
 use helpline_switchboard::{
-    Dismissal, Effect, Input, Now, OperatorId, Party, Record, Request, Rules, Switchboard,
-    TicketHash,
+    Dismissal, Effect, Expulsion, Input, Now, OperatorId, Party, Record, Request, Rules,
+    Switchboard, TicketHash,
 };
 use proptest::{
     collection::vec,
@@ -85,7 +85,7 @@ impl Lines {
             self.store.apply(effect);
             match effect {
                 Effect::Record(Record::Answered { call, .. }) => self.check_order(*call),
-                Effect::Dismiss { party, why: Dismissal::Done } => {
+                Effect::Dismiss { party, why: Dismissal::Done | Dismissal::Expelled(_) } => {
                     assert!(self.done.insert(*party), "done once");
                 }
                 Effect::Dismiss { party, .. } | Effect::Tell { to: party, .. } => {
@@ -246,6 +246,17 @@ fn play(mood: Mood, rules: Rules, dice: &[u32]) {
             51 | 52 => ask(operator, |_| Request::Ready),
             53 => ask(operator, |_| Request::Pause),
             54 | 55 => ask(operator, |_| Request::SignOff),
+            56 => one_of(caller, pick(&callers, false)).map(|party| {
+                let by = [By::Operator, By::Server][what % 2];
+                Input::Bar { call: call_for(party), by }
+            }),
+            57 => match one_of(operator, pick(&operators, false)) {
+                Some(Party::Operator(id)) if more % 4 == 0 => {
+                    let why = [Expulsion::Account, Expulsion::Address][what % 2];
+                    Some(Input::Expel(id, why))
+                }
+                _ => None,
+            },
             58 => ask(caller, |call| Request::Answer { call }),
             59 => {
                 let requests: [fn(CallId) -> Request; 4] = [

@@ -455,6 +455,16 @@ impl Naive {
                 back = Some(party);
                 self.back(party);
             }
+            Input::Bar { call, by } => {
+                if self.call(call).is_some_and(|call| call.state != State::Ended) {
+                    self.end(call, by, Why::Banned);
+                }
+            }
+            Input::Expel(id, why) => {
+                if self.operator(id).is_some() {
+                    self.sign_off(id, Dismissal::Expelled(why));
+                }
+            }
             Input::Stop => self.stopping = true,
             Input::End => {
                 self.stopping = true;
@@ -495,7 +505,7 @@ impl Naive {
                     self.dismiss(party, Dismissal::EndNotSeen);
                     self.leave(party);
                 }
-                Due::GiveUp(Party::Operator(id)) => self.sign_off(id),
+                Due::GiveUp(Party::Operator(id)) => self.sign_off(id, Dismissal::Done),
                 Due::GiveUp(Party::Caller(id)) => {
                     if self.call(id).unwrap().state != State::Ended {
                         self.end(id, By::Server, Why::TimedOut);
@@ -719,7 +729,7 @@ impl Naive {
             }
             (Party::Operator(by), Request::Ready) => self.choose(by, Presence::Available),
             (Party::Operator(by), Request::Pause) => self.choose(by, Presence::Break),
-            (Party::Operator(by), Request::SignOff) => self.sign_off(by),
+            (Party::Operator(by), Request::SignOff) => self.sign_off(by, Dismissal::Done),
         }
         Ok(())
     }
@@ -849,7 +859,7 @@ impl Naive {
         self.calls.retain(|call| call.caller || call.operator.is_some());
     }
 
-    fn sign_off(&mut self, id: OperatorId) {
+    fn sign_off(&mut self, id: OperatorId, why: Dismissal) {
         let party = Party::Operator(id);
         let name = self.operator(id).unwrap().name.clone();
         let call = self.operator(id).unwrap().call;
@@ -864,7 +874,7 @@ impl Naive {
         }
         let at = self.at();
         self.record(Record::SignedOff { operator: id, at });
-        self.dismiss(party, Dismissal::Done);
+        self.dismiss(party, why);
     }
 
     fn settle(&mut self) {

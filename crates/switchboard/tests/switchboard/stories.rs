@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use helpline_proto::{
-    ids::{Answering, CallId, Nonce, Seq},
+    ids::{Answering, By, CallId, Nonce, Seq},
     limits,
     text::{Name, Text},
     time::{Moment, UnixMillis},
 };
 use helpline_switchboard::{
-    Effect, Input, Item, Notice, Now, OperatorId, Party, QueueNumber, Record, Request, Rules,
-    Snapshot, Switchboard, TicketHash, Wait,
+    Effect, Expulsion, Input, Item, Notice, Now, OperatorId, Party, QueueNumber, Record, Request,
+    Rules, Snapshot, Switchboard, TicketHash, Wait,
 };
 
 /// A line whose people are known by name, and whose effects are read as short sentences.
@@ -803,4 +803,40 @@ fn a_party_is_told_its_state_again() {
     line.hang_up(caller_named("ada"), "ada");
     assert!(line.restated(caller_named("ada")).is_empty(), "the entry of the end says it");
     assert!(line.restated(caller_named("nobody")).is_empty());
+}
+
+#[test]
+fn a_caller_who_is_shut_out_has_a_call_that_ends_like_any_other() {
+    let mut line = Line::talk();
+    line.join("bob");
+    let bar = |name: &str, by| Input::Bar { call: call(name), by };
+    assert_eq!(
+        line.does(bar("ada", By::Operator)),
+        ["* closed ada", "ada 3. ended by Operator, Banned > ada wei"]
+    );
+    assert!(line.does(bar("ada", By::Operator)).is_empty(), "it ends once");
+    assert_eq!(line.say(caller_named("ada"), "ada", 1, "wait"), ["! CallEnded"]);
+    line.away(caller_named("bob"));
+    assert_eq!(
+        line.does(bar("bob", By::Server)),
+        ["* closed bob", "bob 2. ended by Server, Banned > bob"]
+    );
+    assert!(line.does(bar("nobody", By::Server)).is_empty());
+}
+
+#[test]
+fn an_operator_who_is_expelled_leaves_the_call_to_others() {
+    let mut line = Line::talk();
+    assert_eq!(
+        line.does(Input::Expel(operator("wei"), Expulsion::Account)),
+        [
+            "ada 3. wei left > ada wei",
+            "* put back ada",
+            "ada < place 1 of 1, nonce 1",
+            "* off wei",
+            "wei dismissed: Expelled(Account)",
+        ]
+    );
+    assert_eq!(line.line.holder(ticket("wei")), None);
+    assert!(line.does(Input::Expel(operator("wei"), Expulsion::Account)).is_empty());
 }

@@ -59,10 +59,15 @@ impl ClientSession {
             return false;
         }
         self.resumes = false;
+        let is_listed = |call: &CallId| resumed.calls.iter().any(|listed| listed.call == *call);
+        // Once each, however often a server lists it.
+        let seen: Vec<CallId> = self.seen.iter().map(|seen| seen.call).filter(is_listed).collect();
+        for call in seen {
+            self.push(Ref::NONE, EndSeen { call }.into());
+        }
         for listed in &resumed.calls {
             let call = listed.call;
             if self.has_seen(call) {
-                self.push(Ref::NONE, EndSeen { call }.into());
                 continue;
             }
             if !self.open(call, listed.next_nonce) {
@@ -76,7 +81,6 @@ impl ClientSession {
             }
             open.outbox.resume(listed.next_nonce);
         }
-        let is_listed = |call: &CallId| resumed.calls.iter().any(|listed| listed.call == *call);
         let gone: Vec<CallId> =
             self.calls.keys().filter(|call| !is_listed(call)).copied().collect();
         for call in gone {

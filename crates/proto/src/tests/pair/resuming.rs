@@ -823,6 +823,19 @@ fn a_call_that_was_seen_to_its_end_does_not_open_again() {
     assert_eq!(events(&mut client), []);
 }
 
+#[test]
+fn an_end_that_is_listed_again_and_again_is_answered_once() {
+    let mut client = client_in_call(Nonce(1));
+    let Message::Ended(ended) = first("ended").1 else { panic!() };
+    client.handle_message(Ref::NONE, Ended { call: CALL, seq: Seq(1), ..ended }.into(), Moment(1));
+    client.handle_end();
+    client.shown(CALL, Seq(1));
+    let_in(&mut client, Moment(2));
+    sent(&mut client, Moment(2));
+    client.handle_message(Ref::NONE, resumed(&[(CALL, 1, 1); 2_000]), Moment(2));
+    assert_eq!(sent(&mut client, Moment(2)), [(Ref::NONE, EndSeen { call: CALL }.into())]);
+}
+
 // ---- the server's side of it ----
 
 #[test]

@@ -217,6 +217,15 @@ fn a_pong_carries_the_ping_s_reference() {
 }
 
 #[test]
+fn a_client_says_nothing_but_hello_before_it_is_welcome() {
+    let opening = Opening::Resume(Side::Caller, Ticket([1; 32]));
+    let mut client = ClientSession::new(opening, Agent::new("test").unwrap(), Moment(0));
+    client.handle_message(Ref(78), Ping {}.into(), Moment(1));
+    let sent = sent(&mut client, Moment(1));
+    assert!(matches!(&sent[..], [(Ref::NONE, Message::Hello(_))]), "{sent:?}");
+}
+
+#[test]
 fn a_client_that_hears_nothing_for_45_seconds_lets_go_of_the_connection() {
     let (mut world, caller, _) = World::connected();
     world.say(caller, "anyone?", 5);

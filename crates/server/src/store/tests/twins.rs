@@ -7,8 +7,13 @@ use std::{
     io::Write as _,
 };
 
+use helpline_proto::{ids::Uses, text::Detail};
+
 use super::*;
-use crate::store::memory::{Disk, Fault, MemoryStore};
+use crate::{
+    access::{Invitation, SecretHash},
+    store::memory::{Disk, Fault, MemoryStore},
+};
 
 /// Random numbers, the same for the same seed.
 pub(super) struct Dice(u64);
@@ -57,6 +62,7 @@ struct Model {
     calls: Vec<Call>,
     operators: Vec<u64>,
     last_operator: u64,
+    invitations: u8,
 }
 
 impl Model {
@@ -64,6 +70,28 @@ impl Model {
         let number = u64::try_from(self.calls.len()).unwrap() + 1;
         self.calls.push(Call { number, stands: Stands::Waiting, seq: 0, nonces: [0; 2] });
         opened(number)
+    }
+
+    /// Something that no call has to do with.
+    fn beside_calls(&mut self, dice: &mut Dice) -> Write {
+        let (by, at) = (String::from("Wei"), UnixMillis(1));
+        self.invitations += 1;
+        let code = |number: u8| SecretHash([number; 32]);
+        match dice.below(4) {
+            0 => Write::Refused(3),
+            1 => {
+                let uses = [Uses::Once, Uses::Many][dice.below(2)];
+                let until = (uses == Uses::Many).then_some(UnixMillis(9));
+                let invitation = Invitation { code: code(self.invitations), uses, until };
+                Write::Invitation { invitation, by, at }
+            }
+            2 => {
+                let network = format!("192.0.2.{}", dice.below(256)).parse().unwrap();
+                Write::Ban { network, until: UnixMillis(9), reason: Detail::cut(""), by, at }
+            }
+            // One that was there, or was not.
+            _ => Write::InvitationUsed(code(u8::try_from(dice.below(8)).unwrap())),
+        }
     }
 
     /// One thing that may happen, if it can.
@@ -79,10 +107,14 @@ impl Model {
             self.last_operator += 1 + u64::try_from(dice.below(2)).unwrap();
             self.operators.push(self.last_operator);
             writes.push(signed_on(self.last_operator));
+            if dice.below(2) == 0 {
+                let token = SecretHash([self.last_operator.to_be_bytes()[7]; 32]);
+                writes.push(Write::Credential(OperatorId(self.last_operator), token));
+            }
             return;
         }
         if kind == 2 {
-            return writes.push(Write::Refused(3));
+            return writes.push(self.beside_calls(dice));
         }
         let operator = match self.operators.len() {
             0 => None,
@@ -126,9 +158,9 @@ impl Model {
                     _ => None,
                 };
                 call.stands = Stands::Ended { caller: true, operator };
-                let whys = [Why::Bye, Why::Abandoned, Why::TimedOut];
+                let whys = [Why::Bye, Why::Abandoned, Why::TimedOut, Why::Banned];
                 let by = [By::Caller, By::Operator, By::Server][dice.below(3)];
-                let item = Item::Ended { by, why: whys[dice.below(3)] };
+                let item = Item::Ended { by, why: whys[dice.below(4)] };
                 writes.extend([closed(number), entry(number, call.seq(), item)]);
             }
             (8..=9, Stands::Ended { caller, operator }) => {
@@ -269,6 +301,8 @@ impl Twins {
     fn agree(&mut self, dice: &mut Dice, calls: u64) {
         assert_eq!(self.real.snapshot().unwrap(), self.memory.snapshot().unwrap());
         assert_eq!(self.real.next_operator().unwrap(), self.memory.next_operator().unwrap());
+        assert_eq!(self.real.access().unwrap(), self.memory.access().unwrap());
+        assert_eq!(self.real.credentials().unwrap(), self.memory.credentials().unwrap());
         for call in (1..=calls + 1).map(id) {
             let after = Seq(dice.below(4).try_into().unwrap());
             let bytes = [0, 1, 400, WHOLE][dice.below(4)];

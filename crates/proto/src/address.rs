@@ -1,8 +1,12 @@
 //! Where a server is: what a person types, and what stands in a link.
 
-use std::{fmt, net::Ipv6Addr, str::FromStr};
+use core::net::Ipv6Addr;
+use std::{fmt, str::FromStr};
 
-use helpline_proto::text::{LineName, TextError};
+use crate::{
+    ids::hex_digits,
+    text::{LineName, TextError},
+};
 
 /// The port dialled if none is named.
 pub const PORT: u16 = 8001;
@@ -10,17 +14,21 @@ pub const PORT: u16 = 8001;
 /// The scheme of a link.
 const SCHEME: &str = "helpline://";
 
+/// The hash that a fingerprint is made with, as it stands before the digits.
+const HASH: &str = "sha256:";
+
 /// Where a server is.
 ///
 /// Written `host`, `host:port`, `[v6]:port` or `helpline://host:port/line#sha256:…`. `Display` shows
-/// host and port.
+/// host and port, [`link`](Self::link) everything.
 ///
 /// ```
-/// use helpline_client::Address;
+/// use helpline_proto::address::Address;
 ///
 /// let address: Address = "helpline://[::1]/night-desk".parse()?;
 /// assert_eq!(address.to_string(), "[::1]:8001");
-/// # Ok::<(), helpline_client::AddressError>(())
+/// assert_eq!(address.link().to_string(), "helpline://[::1]:8001/night-desk");
+/// # Ok::<(), helpline_proto::address::AddressError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
@@ -30,18 +38,18 @@ pub struct Address {
     pub port: u16,
     /// The line that a link names.
     pub line: Option<LineName>,
-    /// The fingerprint of the server's key that a link names.
+    /// The key that a link demands of the server.
     pub fingerprint: Option<Fingerprint>,
 }
 
-/// What a server's key is recognised by: the SHA-256 of its public key (`SubjectPublicKeyInfo`, DER).
+/// Tells one server's key from every other: the SHA-256 of its certificate's `SubjectPublicKeyInfo` in DER.
 ///
-/// Written `sha256:` and 64 hexadecimal digits in lower case.
+/// Written `sha256:` and 64 hexadecimal digits, in lower case; read in any case.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Fingerprint(pub [u8; 32]);
 
-/// What a fingerprint begins with.
-const SHA256: &str = "sha256:";
+hex_digits!(Fingerprint, 32);
 
 /// Why that is no address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,17 +78,29 @@ pub enum AddressError {
         /// What is wrong with it.
         why: TextError,
     },
-    /// What follows `#` isn't a fingerprint.
-    #[error(
-        "behind '#' only a fingerprint may stand: sha256: and 64 hexadecimal digits in lower case"
-    )]
+    /// What stands behind `#`, or for a fingerprint, isn't one.
+    #[error("a fingerprint is written sha256: and 64 hexadecimal digits")]
     Fragment,
 }
 
-/// That isn't a fingerprint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a fingerprint is sha256: and 64 hexadecimal digits in lower case")]
-pub struct FingerprintError;
+impl Address {
+    /// The link that says all of it: what was parsed is parsed from it again.
+    ///
+    /// `helpline://host:port/line#sha256:…`, with a port always, and without the parts that are absent.
+    #[must_use]
+    pub fn link(&self) -> impl fmt::Display {
+        fmt::from_fn(move |f| {
+            write!(f, "{SCHEME}{self}")?;
+            if let Some(line) = &self.line {
+                write!(f, "/{line}")?;
+            }
+            if let Some(fingerprint) = &self.fingerprint {
+                write!(f, "#{fingerprint}")?;
+            }
+            Ok(())
+        })
+    }
+}
 
 impl FromStr for Address {
     type Err = AddressError;
@@ -95,9 +115,7 @@ impl FromStr for Address {
             return Ok(Self { host, port, line: None, fingerprint: None });
         };
         let (link, fingerprint) = match link.split_once('#') {
-            Some((link, fragment)) => {
-                (link, Some(fragment.parse().map_err(|FingerprintError| AddressError::Fragment)?))
-            }
+            Some((link, fragment)) => (link, Some(fragment.parse()?)),
             None => (link, None),
         };
         let (authority, line) = link.split_once('/').unwrap_or((link, ""));
@@ -139,7 +157,7 @@ fn host_and_port(written: &str) -> Result<(String, u16), AddressError> {
 fn parse_v6(written: &str) -> Option<String> {
     let (v6, zone) = written.split_once('%').unwrap_or((written, "eth0"));
     v6.parse::<Ipv6Addr>().ok()?;
-    let is_zone = !zone.is_empty() && zone.chars().all(|c| c.is_ascii_graphic());
+    let is_zone = !zone.is_empty() && zone.chars().all(|c| c.is_ascii_graphic() && fits(c));
     is_zone.then(|| written.to_owned())
 }
 
@@ -147,11 +165,15 @@ fn parse_host(written: &str) -> Result<String, AddressError> {
     if written.is_empty() {
         return Err(AddressError::NoHost);
     }
-    let fits = |c: char| !c.is_control() && !c.is_whitespace() && !"/?#@[]\\".contains(c);
     if written.starts_with('-') || !written.chars().all(fits) {
         return Err(AddressError::Host(written.to_owned()));
     }
     Ok(written.to_owned())
+}
+
+/// Whether a character may stand in a host, and ends nothing in a link.
+fn fits(c: char) -> bool {
+    !c.is_control() && !c.is_whitespace() && !"/?#@[]\\".contains(c)
 }
 
 fn parse_port(written: &str) -> Result<u16, AddressError> {
@@ -170,45 +192,30 @@ impl fmt::Display for Address {
 }
 
 impl FromStr for Fingerprint {
-    type Err = FingerprintError;
+    type Err = AddressError;
 
-    fn from_str(written: &str) -> Result<Self, FingerprintError> {
-        let digits = written.strip_prefix(SHA256).ok_or(FingerprintError)?;
-        let mut bytes = [0; 32];
-        if digits.len() != bytes.len() * 2 {
-            return Err(FingerprintError);
-        }
-        let nibble = |digit: u8| match digit {
-            b'0'..=b'9' => Some(digit - b'0'),
-            b'a'..=b'f' => Some(digit - b'a' + 10),
-            _ => None,
-        };
-        for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-            let value = match pair {
-                [high, low] => nibble(*high).zip(nibble(*low)),
-                _ => None,
-            };
-            *byte = value.map(|(high, low)| high << 4 | low).ok_or(FingerprintError)?;
-        }
-        Ok(Self(bytes))
+    fn from_str(written: &str) -> Result<Self, AddressError> {
+        let digits = written.strip_prefix(HASH).ok_or(AddressError::Fragment)?;
+        Self::from_hex(digits).map_err(|_| AddressError::Fragment)
     }
 }
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(SHA256)?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "{HASH}{}", self.to_hex())
     }
 }
 
 impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        write!(f, "Fingerprint({self})")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parsed(written: &str) -> Result<(String, u16), AddressError> {
@@ -264,38 +271,103 @@ mod tests {
     }
 
     #[test]
+    fn what_would_end_a_part_of_a_link_is_in_no_zone() {
+        for bad in ["::1%a/b", "::1%a#b", "[::1%a/b]:80", "::1%a]", "::1%a b", "::1%ä"] {
+            assert!(parsed(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_link_names_the_line_and_the_key() {
-        let fingerprint = Fingerprint([0xab; 32]);
-        let address: Address =
-            format!("HELPLINE://example.org:80/main#{fingerprint}").parse().unwrap();
+        let key = Fingerprint([0xab; 32]);
+        let link = format!("HELPLINE://example.org:80/main#sha256:{}", "aB".repeat(32));
+        let address: Address = link.parse().unwrap();
         assert_eq!(
             address,
             Address {
                 host: "example.org".to_owned(),
                 port: 80,
                 line: Some(LineName::new("main").unwrap()),
-                fingerprint: Some(fingerprint),
+                fingerprint: Some(key),
             }
         );
+        assert_eq!(key.to_string(), format!("sha256:{}", "ab".repeat(32)));
         let bare: Address = "helpline://example.org".parse().unwrap();
         assert_eq!((bare.line, bare.fingerprint), (None, None));
         assert!(matches!(parsed("helpline://a/b/c"), Err(AddressError::Line { .. })));
         assert!(matches!(parsed("helpline://a/b?c"), Err(AddressError::Line { .. })));
-        assert_eq!(parsed("helpline://a/#"), Err(AddressError::Fragment));
-        assert_eq!(parsed("helpline://a#md5:1"), Err(AddressError::Fragment));
-        assert_eq!(parsed("helpline://a#sha256:"), Err(AddressError::Fragment));
     }
 
     #[test]
-    fn a_fingerprint_has_64_digits_in_lower_case() {
-        let written = format!("sha256:{}", "0f".repeat(32));
-        let fingerprint: Fingerprint = written.parse().unwrap();
-        assert_eq!((fingerprint, fingerprint.to_string()), (Fingerprint([0x0f; 32]), written));
-        let (short, long) = ("0f".repeat(31), "0f".repeat(33));
-        let (upper, wide) = ("0F".repeat(32), "é".repeat(32));
-        for bad in [&short, &long, &upper, &wide, "", &"+f".repeat(32)] {
-            assert_eq!(format!("sha256:{bad}").parse::<Fingerprint>(), Err(FingerprintError));
+    fn a_fingerprint_is_whole_or_refused() {
+        let digits = "0".repeat(64);
+        let too_few = "0".repeat(63);
+        for bad in [
+            String::new(),
+            "md5:1".to_owned(),
+            "sha256:".to_owned(),
+            digits.clone(),
+            format!("SHA256:{digits}"),
+            format!("sha256:{digits}0"),
+            format!("sha256:{too_few}"),
+            format!("sha256:{too_few}x"),
+            format!("sha256:+{too_few}"),
+            format!("sha256: {digits}"),
+            format!("sha256:{digits}#"),
+        ] {
+            assert_eq!(bad.parse::<Fingerprint>(), Err(AddressError::Fragment), "{bad}");
+            assert_eq!(parsed(&format!("helpline://a/#{bad}")), Err(AddressError::Fragment));
         }
-        assert_eq!("0f".repeat(32).parse::<Fingerprint>(), Err(FingerprintError));
+        assert_eq!(format!("sha256:{digits}").parse(), Ok(Fingerprint([0; 32])));
+    }
+
+    #[test]
+    fn a_link_leaves_out_what_is_absent_but_never_the_port() {
+        for (written, link) in [
+            ("example.org", "helpline://example.org:8001"),
+            ("::1", "helpline://[::1]:8001"),
+            ("helpline://[fe80::1%eth0]:80/", "helpline://[fe80::1%eth0]:80"),
+            ("helpline://büro.example/night", "helpline://büro.example:8001/night"),
+        ] {
+            assert_eq!(written.parse::<Address>().unwrap().link().to_string(), link);
+        }
+        let key = format!("helpline://a:1#sha256:{}", "0f".repeat(32));
+        assert_eq!(key.parse::<Address>().unwrap().link().to_string(), key);
+    }
+
+    fn reads_back(address: &Address) {
+        assert_eq!(address.link().to_string().parse().as_ref(), Ok(address));
+        let bare = Address { line: None, fingerprint: None, ..address.clone() };
+        assert_eq!(address.to_string().parse(), Ok(bare));
+    }
+
+    proptest! {
+        #![proptest_config(crate::tests::cases(256))]
+
+        #[test]
+        fn a_link_reads_back_equal(
+            host in "[a-z0-9ü][a-z0-9.ü_-]{0,30}|[0-9a-f:]{0,4}::[0-9a-f]{0,4}(%[a-z0-9.:_-]{1,8})?",
+            port in 1_u16..,
+            line in proptest::option::of("[A-Za-z0-9_][A-Za-z0-9._-]{0,63}"),
+            key in proptest::option::of(any::<[u8; 32]>()),
+        ) {
+            let address = Address {
+                host,
+                port,
+                line: line.map(|line| LineName::new(line).unwrap()),
+                fingerprint: key.map(Fingerprint),
+            };
+            prop_assume!(!address.host.contains(':') || parse_v6(&address.host).is_some());
+            reads_back(&address);
+        }
+
+        #[test]
+        fn whatever_is_taken_for_an_address_has_a_link(
+            written in "(helpline://)?[\\[\\]:%/#@a-f0-9. \\PC-]{0,20}(:[0-9]{1,5})?(/[a-z.]{0,3})?"
+        ) {
+            if let Ok(address) = written.parse() {
+                reads_back(&address);
+            }
+        }
     }
 }

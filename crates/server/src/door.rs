@@ -1,0 +1,148 @@
+//! The door of a line: which language a newcomer speaks, and whether anything is taken from them.
+//!
+//! ```text
+//! first byte 0x16   TLS, and frames in it
+//! anything else     frames, or something that is none: answered without TLS
+//! ```
+
+use std::{io, sync::Arc};
+
+use helpline_proto::{
+    code::Code,
+    ids::Resumable,
+    limits,
+    message::{Goodbye, Message},
+    text::Detail,
+    time::UnixMillis,
+};
+use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    conn::{self, Accepted, Means},
+    core::Origin,
+    gate::Gate,
+    socket::Socket,
+    tell,
+    tls::Tls,
+};
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+/// Bytes of a newcomer's that are looked at.
+const FIRST: usize = 1024;
+
+/// The first byte of TLS: a record of its handshake.
+const HANDSHAKE: u8 = 0x16;
+
+const TIME: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+
+/// What one has to pass.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// TLS as the line speaks it.
+    pub tls: Tls,
+    /// From whom plaintext is taken.
+    pub plaintext: Plaintext,
+    /// Who is kept out.
+    pub gate: Arc<Gate>,
+}
+
+/// From where a line takes plaintext.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Plaintext {
+    /// From this machine, where nobody listens on the way.
+    #[default]
+    FromHere,
+    /// From anywhere: somebody else encrypts, or nobody does.
+    FromAnywhere,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Language {
+    Tls,
+    Plaintext,
+}
+
+/// Serves a connection in the language that its peer speaks.
+pub(crate) async fn open(
+    stream: TcpStream,
+    accepted: Accepted,
+    means: Arc<Means>,
+) -> io::Result<()> {
+    let until = Instant::from(means.clock.instant(accepted.at + limits::HANDSHAKE));
+    // Whoever says nothing hears in plaintext that it took too long.
+    let first = timeout_at(until, first_bytes(&stream)).await.unwrap_or(Ok(Vec::new()))?;
+    let language = match first.first() {
+        Some(&HANDSHAKE) => Language::Tls,
+        _ => Language::Plaintext,
+    };
+    let socket = Socket::begun(stream, first);
+    if language == Language::Plaintext {
+        let refused = refused(&means, accepted.origin, language);
+        return Box::pin(conn::run(socket, accepted, refused, means)).await;
+    }
+    let stream = Box::pin(timeout_at(until, means.door.tls.acceptor().accept(socket))).await??;
+    let refused = refused(&means, accepted.origin, language);
+    Box::pin(conn::run(stream, accepted, refused, means)).await
+}
+
+/// What came first; nothing if nothing will.
+async fn first_bytes(stream: &TcpStream) -> io::Result<Vec<u8>> {
+    loop {
+        stream.readable().await?;
+        let mut first = [0; FIRST];
+        match stream.try_read(&mut first) {
+            Ok(size) => return Ok(first.get(..size).unwrap_or_default().to_vec()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What somebody is told whom nothing is taken from.
+fn refused(means: &Means, origin: Origin, language: Language) -> Option<Message> {
+    let Origin::Address(address) = origin else { return None };
+    let now = means.clock.now().at;
+    if let Some(until) = means.door.gate.banned(address, now) {
+        return Some(banned(until, now));
+    }
+    let is_taken = language == Language::Tls
+        || means.door.plaintext == Plaintext::FromAnywhere
+        || address.is_loopback();
+    (!is_taken).then(not_encrypted)
+}
+
+fn banned(until: UnixMillis, now: UnixMillis) -> Message {
+    let detail = match utc(until) {
+        Some(time) => format!("nothing is taken from your address until {time}"),
+        None => "nothing is taken from your address".to_owned(),
+    };
+    let left = until.0.saturating_sub(now.0).max(0).unsigned_abs().div_ceil(1000);
+    Goodbye {
+        code: Code::BANNED,
+        detail: Detail::cut(&detail),
+        retry_after_s: Some(u32::try_from(left).unwrap_or(u32::MAX)),
+        resumable: Resumable::No,
+    }
+    .into()
+}
+
+/// None for a time so far off that it means *for ever*.
+fn utc(at: UnixMillis) -> Option<String> {
+    // A second that is begun counts.
+    let seconds = at.0.checked_add(999)?.div_euclid(1000);
+    OffsetDateTime::from_unix_timestamp(seconds).ok()?.format(TIME).ok()
+}
+
+fn not_encrypted() -> Message {
+    tell::goodbye(
+        Code::NOT_ENCRYPTED,
+        "this line takes only TLS; call it with helpline, without --plaintext",
+    )
+}
