@@ -120,22 +120,20 @@ impl Dialler {
         }
     }
 
-    /// Connects again. Somebody else may answer for a while, in a hotel's network for example: that is worth one word.
+    /// Connects again.
     pub(crate) async fn redial(&self) -> Result<Stream, DialError> {
-        let dialled = self.dial().await;
-        match &dialled {
-            Err(error @ (DialError::OtherKey { .. } | DialError::NotVouched(_))) => {
-                if !self.has_warned.swap(true, Ordering::Relaxed) {
-                    let address = &self.address;
-                    tracing::warn!(
-                        "somebody else answers at {address}, and is told nothing: {error}"
-                    );
-                }
-            }
-            Err(error) => tracing::debug!("no connection: {error}"),
-            Ok(_) => {}
-        }
-        dialled
+        self.dial().await.inspect_err(|error| match self.warning(error) {
+            Some(warning) => tracing::warn!("{warning}"),
+            None => tracing::debug!("no connection: {error}"),
+        })
+    }
+
+    /// Somebody else may answer for a while, in a hotel's network for example: that is worth one word.
+    fn warning(&self, error: &DialError) -> Option<String> {
+        let is_stranger = matches!(error, DialError::OtherKey { .. } | DialError::NotVouched(_));
+        let is_news = is_stranger && !self.has_warned.swap(true, Ordering::Relaxed);
+        let address = &self.address;
+        is_news.then(|| format!("somebody else answers at {address}, and is told nothing: {error}"))
     }
 
     async fn connect(&self) -> Result<Stream, DialError> {

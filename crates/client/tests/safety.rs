@@ -19,14 +19,14 @@ use bytes::{Buf as _, BytesMut};
 use helpline_client::{
     Fingerprint,
     proto::{
-        code::Code,
+        code::{Code, Why},
         frame,
-        ids::Resumable,
+        ids::{By, CallId, Nonce, Resumable, Seq},
         limits,
-        message::{Admitted, Goodbye, Message, Ref},
+        message::{Admitted, Connected, Ended, Goodbye, Message, Ref},
         session::{ServerEvent, ServerSession, Settings},
-        text::{Detail, LineName},
-        time::Moment,
+        text::{Detail, LineName, Name},
+        time::{Moment, UnixMillis},
     },
 };
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
@@ -37,6 +37,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpListener,
+    sync::broadcast,
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -55,6 +56,8 @@ struct State {
 struct Server {
     port: u16,
     state: Arc<Mutex<State>>,
+    /// What is told to everybody who is connected.
+    push: broadcast::Sender<Vec<Message>>,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -87,24 +90,27 @@ impl Server {
         let listener = runtime.block_on(TcpListener::bind("0.0.0.0:0")).unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::clone(&state);
+        let (push, _) = broadcast::channel(8);
+        let pushes = push.clone();
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let state = Arc::clone(&shared);
+                let pushed = pushes.subscribe();
                 tokio::spawn(async move {
                     let config = state.lock().unwrap().config.clone();
                     match config {
                         Some(config) => {
                             let accepted = TlsAcceptor::from(config).accept(stream).await;
                             if let Ok(stream) = accepted {
-                                serve(stream, &state).await;
+                                serve(stream, &state, pushed).await;
                             }
                         }
-                        None => serve(stream, &state).await,
+                        None => serve(stream, &state, pushed).await,
                     }
                 });
             }
         });
-        Self { port, state, _runtime: runtime }
+        Self { port, state, push, _runtime: runtime }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -124,7 +130,11 @@ impl Server {
 
 /// Lets operators in who have the token, and callers who have the invitation `please`. The latter hear then that the
 /// server stops.
-async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &Mutex<State>) {
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    state: &Mutex<State>,
+    mut pushed: broadcast::Receiver<Vec<Message>>,
+) {
     let mut session = ServerSession::new(Settings::default(), Moment(0));
     let mut received = BytesMut::new();
     loop {
@@ -144,8 +154,16 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &Mutex<St
             session.handle(frame, Moment(0));
             let size = frame.size();
             received.advance(size);
-        } else if stream.read_buf(&mut received).await.unwrap_or(0) == 0 {
-            return;
+            continue;
+        }
+        tokio::select! {
+            read = stream.read_buf(&mut received) => match read {
+                Ok(1..) => {}
+                _ => return,
+            },
+            Ok(messages) = pushed.recv() => for message in messages {
+                session.tell(message.to_frame(Ref::NONE).unwrap());
+            },
         }
     }
 }
@@ -160,6 +178,10 @@ fn answer(event: ServerEvent, state: &mut State) -> Vec<Message> {
         ServerEvent::SignOn(_, on) => (on.token, state.token.as_str(), on.name),
         ServerEvent::Join(_, join) => (join.invite, "please", join.name),
         ServerEvent::SignOff(_) => return vec![goodbye(Code::DONE)],
+        ServerEvent::Ban(_, ban) => {
+            state.heard.push(format!("ban {}", ban.call));
+            return Vec::new();
+        }
         ServerEvent::Resume(..) => return vec![goodbye(Code::NO_SUCH_TICKET)],
         _ => return Vec::new(),
     };
@@ -178,7 +200,7 @@ fn answer(event: ServerEvent, state: &mut State) -> Vec<Message> {
 /// A person's home, where programs keep what they remember.
 struct Home(TempDir);
 
-struct Ended {
+struct Ran {
     code: i32,
     err: String,
 }
@@ -203,7 +225,7 @@ impl Home {
         ]
     }
 
-    fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
+    fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
         let ended = Command::new(env!("CARGO_BIN_EXE_helpline"))
             .args(arguments)
             .envs(self.environment())
@@ -212,10 +234,10 @@ impl Home {
             .output()
             .unwrap();
         let err = String::from_utf8(ended.stderr).unwrap();
-        Ended { code: ended.status.code().expect("not killed"), err }
+        Ran { code: ended.status.code().expect("not killed"), err }
     }
 
-    fn run(&self, arguments: &[&str]) -> Ended {
+    fn run(&self, arguments: &[&str]) -> Ran {
         self.run_with(arguments, &[])
     }
 
@@ -235,7 +257,7 @@ impl Home {
     }
 }
 
-impl Ended {
+impl Ran {
     #[track_caller]
     fn is(&self, code: i32, words: &str) {
         assert!(self.code == code && self.err.contains(words), "{}: {}", self.code, self.err);
@@ -551,4 +573,36 @@ fn a_person_confirms_the_key_of_a_stranger_before_the_token_is_told() {
     assert_eq!(wei.leaves_with(), 0);
     assert_eq!(home.known(), format!("{address} {key}\n"));
     assert_eq!(server.state().heard.len(), 1);
+}
+
+#[test]
+fn a_ban_begun_in_one_call_never_hits_the_next_caller() {
+    let (home, server) = (Home::new(), Server::open());
+    let address = server.at("127.0.0.1");
+    let file = home.write("token", &server.state().token.clone());
+    let arguments = ["desk", &address, "--name", "wei", "--token-file", &file];
+    let mut wei = Person::sits_at(&home, &arguments);
+    wei.sees("you: ");
+    let connected = |call, peer: &str| {
+        let peer = Name::new(peer.to_owned()).unwrap();
+        Message::from(Connected { call, peer, next_nonce: Nonce(1) })
+    };
+    let (ada, bob) = (CallId([1; 16]), CallId([2; 16]));
+    server.push.send(vec![connected(ada, "Ada")]).unwrap();
+    wei.sees("on the line with Ada");
+    wei.types("/ban 2h");
+    wei.sees("you: /ban 2h");
+    let (by, why) = (By::Caller, Why::BYE);
+    let ended = Ended { call: ada, seq: Seq(1), at: UnixMillis(0), by, why };
+    server.push.send(vec![ended.into(), connected(bob, "Bob")]).unwrap();
+    wei.sees("on the line with Bob");
+    wei.types("\r");
+    wei.sees("not said: /ban 2h");
+    wei.types("/ban\r");
+    let end = Instant::now() + PATIENCE;
+    while server.state().heard.len() < 2 {
+        assert!(Instant::now() < end, "{}", wei.text());
+        thread::yield_now();
+    }
+    assert_eq!(server.state().heard.last().unwrap(), &format!("ban {bob}"));
 }

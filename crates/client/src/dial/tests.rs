@@ -202,18 +202,11 @@ async fn whoever_answers_first_is_expected_again() {
 async fn a_stranger_in_between_is_told_nothing_and_the_server_found_again() {
     let (wei, gate) = (Identity::new(), Identity::new());
     let server = Server::open(&wei).await;
-    let log = Log::default();
-    let sink = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::WARN)
-        .with_writer(move || sink.clone())
-        .finish();
-    let _until_the_end = tracing::subscriber::set_default(subscriber);
     let dialler = dialler(&server.address, Trust::Key(wei.fingerprint()));
     let stream = dialler.dial().await.unwrap();
     // It has been let in before, so that it comes back.
     let opening = Opening::Resume(Side::Caller, Ticket([7; 32]));
-    let mut link = Link::over(stream, opening).dialling(dialler);
+    let mut link = Link::over(stream, opening).dialling(dialler.clone());
     server.becomes(&gate);
     for _ in 0..4 {
         let Some(Event::Offline(_)) = link.next().await else { panic!("not lost") };
@@ -225,23 +218,13 @@ async fn a_stranger_in_between_is_told_nothing_and_the_server_found_again() {
         assert!(link.attempt() < attempt + 5, "not found again");
         link.next().await.unwrap();
     }
-    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert_eq!(logged.matches("somebody else answers").count(), 1, "{logged}");
-}
-
-/// What is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    let other = || DialError::NotVouched("once more".to_owned());
+    assert_eq!(dialler.warning(&other()), None, "that was told already");
+    let new = Dialler::new(&server.address, &Security::Plaintext).unwrap();
+    assert_eq!(new.warning(&DialError::TimedOut), None);
+    assert!(
+        new.warning(&other()).is_some_and(|told| told.contains("told nothing: no public root"))
+    );
 }
 
 #[tokio::test]

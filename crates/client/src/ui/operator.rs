@@ -15,14 +15,14 @@ use std::collections::BTreeMap;
 use helpline_cli_common::exit::{Exit, Failure};
 use helpline_proto::{
     code::Code,
-    ids::{Answering, CallId, Nonce, Seq, Side, Uses},
+    ids::{Answering, CallId, Nonce, Seq, Side},
     limits,
     message::{
-        Admitted, Answer, Ban, Banned, Connected, Invite, Invited, Message, Next, Offer, Pause,
-        PutBack, Ready, Ref, Resumed, SignOff, Withdrawn,
+        Admitted, Answer, Connected, Message, Next, Offer, Pause, PutBack, Ready, Ref, Resumed,
+        SignOff, Withdrawn,
     },
     session::{ClientEvent, Lost},
-    text::{Detail, Text},
+    text::Text,
     time::UnixMillis,
 };
 
@@ -34,9 +34,13 @@ use super::{
     connection::{Beginning, Connection, may_be_good},
     earlier::Earlier,
     failure,
-    input::{self, Ask, Asked, ByeWord, Refused, Until},
-    span, words,
+    input::{self, Ask, Asked, ByeWord, Refused},
+    words,
 };
+
+mod door;
+#[cfg(test)]
+mod tests;
 
 /// Where an operator sits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -321,18 +325,6 @@ impl Operator {
         vec![note(format!("{who} is no longer waiting ({} waiting)", withdrawn.waiting))]
     }
 
-    fn banned(&mut self, banned: &Banned) -> Vec<Act> {
-        let asked = self.ban.take_if(|(call, _)| *call == banned.call);
-        vec![note(
-            asked.map_or_else(|| "the caller's address is banned".to_owned(), |(_, told)| told),
-        )]
-    }
-
-    fn invited(&mut self, invited: &Invited) -> Vec<Act> {
-        let how = self.invitation.take().map(|how| format!(" ({how})")).unwrap_or_default();
-        vec![note(format!("invitation: {}{how}", invited.code.as_str()))]
-    }
-
     fn over(&mut self, lost: &Lost) -> Vec<Act> {
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         let server = self.manner.server.as_str();
@@ -449,39 +441,6 @@ impl Operator {
                 Seat::Console => words::CONSOLE_HELP,
             })],
         }
-    }
-
-    /// A call that is named needn't be this operator's: that is for the server to judge.
-    fn ban(
-        &mut self,
-        call: Option<CallId>,
-        for_s: u32,
-        reason: Detail,
-        reference: Ref,
-    ) -> Vec<Act> {
-        let Some(call) = call.or_else(|| self.which(None).ok()) else {
-            if self.manner.mode.is_person() {
-                return vec![problem("nobody is on the line")];
-            }
-            return self.refused(reference, Local::WhichCall);
-        };
-        let who = self.talks.get(&call).map_or("the caller", |talk| talk.peer.as_str());
-        self.ban = Some((call, format!("{who}'s address is banned for {}", span::show(for_s))));
-        vec![Act::Request(Ban { call, for_s, reason }.into(), reference)]
-    }
-
-    fn invite(&mut self, uses: Uses, until: Until, reference: Ref) -> Act {
-        let (until, how) = match until {
-            Until::EndOfTime => (None, None),
-            Until::Moment(until) => (Some(until), None),
-            Until::Seconds(seconds) => {
-                let UnixMillis(now) = (self.manner.clock)();
-                let until = now.saturating_add(i64::from(seconds).saturating_mul(1000));
-                (Some(UnixMillis(until)), Some(format!("for {}", span::show(seconds))))
-            }
-        };
-        self.invitation = how.or_else(|| (uses == Uses::Once).then(|| "once".to_owned()));
-        Act::Request(Invite { uses, until }.into(), reference)
     }
 
     /// The call that is meant: the one named, or the only one there is.
@@ -676,6 +635,3 @@ impl Part for Operator {
         self.end
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,7 @@
 use helpline_proto::{
     code::Why,
-    ids::{By, Resumable},
-    message::{Away, Back, Ended, Goodbye, Listed, Said},
+    ids::{By, Resumable, Uses},
+    message::{Away, Back, Ban, Banned, Ended, Goodbye, Invite, Invited, Listed, Said},
     text::{Detail, LineName, Name, Secret},
     time::UnixMillis,
 };
