@@ -15,7 +15,6 @@ use helpline_proto::{
     text::LineName,
 };
 use helpline_server::server::{Server, Settings};
-use helpline_switchboard::Rules;
 use helpline_tests::Peer;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
 
@@ -63,11 +62,8 @@ fn a_panic_in_one_connection_breaks_that_one_and_hurts_nobody_else() {
     let mut server = runtime
         .block_on(Server::start(Settings {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
-            data: directory.path().into(),
-            line: LineName::new("main").unwrap(),
-            rules: Rules::default(),
-            greeting: None,
             says_a_second: None,
+            ..Settings::new(directory.path().into(), LineName::new("main").unwrap())
         }))
         .unwrap();
     let address = server.addresses()[0];

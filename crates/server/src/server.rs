@@ -16,14 +16,14 @@ use tokio::{
 };
 
 use crate::{
-    budget::Budget,
+    budget::{Budget, MEMORY},
     clock::Clock,
     conn::Means,
     core::{
         Core, Inbox,
         thread::{self, INBOX, Outcome},
     },
-    crowd::{Crowd, Room},
+    crowd::{Crowd, PER_ADDRESS, Room, STRANGERS},
     data::{self, DataError, Lock},
     door::{Door, Plaintext},
     listen::{self, Address, Attached, Ids, ListenError},
@@ -62,6 +62,27 @@ pub struct Settings {
     pub limit_loopback: bool,
     /// Bytes that may wait for all peers together.
     pub memory: usize,
+}
+
+impl Settings {
+    /// A line with nothing said of it but its name and where it keeps calls. It answers nowhere.
+    #[must_use]
+    pub fn new(data: PathBuf, line: LineName) -> Self {
+        Self {
+            listen: Vec::new(),
+            data,
+            line,
+            rules: Rules::default(),
+            greeting: None,
+            says_a_second: Some(limits::SAYS_A_SECOND),
+            certificate: None,
+            plaintext: Plaintext::default(),
+            room: Room::within(Some(1024), STRANGERS, Some(PER_ADDRESS)),
+            callers_per_address: None,
+            limit_loopback: false,
+            memory: MEMORY,
+        }
+    }
 }
 
 /// Why a line could not be opened.
