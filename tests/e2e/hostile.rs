@@ -316,14 +316,15 @@ fn n31_a_browser_is_told_what_this_is_and_never_reaches_the_queue() {
         assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
         assert!(answer.contains("helpline call"), "{answer}");
     }
-    // A scanner that speaks TLS, or SSH, is told in the wire's own words.
-    for first in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"SSH-2.0-OpenSSH_9.9\r\n"]
-    {
-        let mut scanner = Peer::connect(server.address());
-        scanner.send_raw(first);
-        assert_eq!(scanner.expect_goodbye().code, Code::TOO_LARGE);
-        assert_eq!(scanner.expect_over(), Got::End);
-    }
+    // A scanner that speaks SSH is told in the wire's own words, one that breaks TLS in those of TLS.
+    let mut scanner = Peer::connect(server.address());
+    scanner.send_raw(b"SSH-2.0-OpenSSH_9.9\r\n");
+    assert_eq!(scanner.expect_goodbye().code, Code::TOO_LARGE);
+    assert_eq!(scanner.expect_over(), Got::End);
+    let mut scanner = Peer::connect(server.address());
+    scanner.send_raw(b"\x16\x03\x01\x00\x04\x02\x00\x00\x00");
+    let alert = scanner.expect_bytes();
+    assert_eq!(alert.first(), Some(&0x15), "{alert:?}");
     let mut caller = Peer::caller(server.address(), "Ada");
     assert_eq!(caller.expect_place().waiting, 1);
     let first = operator.expect("Offer", |message| match message {

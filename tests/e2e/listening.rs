@@ -1,8 +1,8 @@
 //! Where the server answers.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-use helpline_tests::{Home, Peer, Server, have};
+use helpline_tests::{Peer, Server, have};
 
 pub(crate) fn ipv6() -> Option<String> {
     TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).err().map(|error| format!("no IPv6 here: {error}"))
@@ -77,12 +77,37 @@ fn n36_a_taken_data_directory_is_one_clear_line() {
 }
 
 #[test]
-fn n36_what_can_be_reached_from_elsewhere_is_refused() {
-    for address in ["0.0.0.0:0", "[::]:0"] {
-        let home = Home::new();
-        let refused = Server::with().home(&home).listen(address).run();
-        assert_eq!(refused.code, 78, "{refused:?}");
-        assert!(refused.stderr.contains("other machines"), "{refused:?}");
+fn callers_elsewhere_are_told_how_to_know_the_line() {
+    for (address, all) in [("0.0.0.0:0", "127.0.0.1"), ("[::]:0", "::1")] {
+        if address.starts_with('[') && !have(ipv6()) {
+            continue;
+        }
+        let server = Server::with().line("night").listen(address).start();
+        let port = server.address().port();
+        let link = server.wait_for_stderr("callers elsewhere: helpline call helpline://");
+        let (_, at) = link.split_once("helpline://").unwrap();
+        let (host, rest) = at.split_once(&format!(":{port}/night#")).unwrap();
+        assert!(!host.is_empty(), "{link}");
+        let made = server.wait_for_stderr("made this line's key; its fingerprint is ");
+        assert!(made.ends_with(rest), "{made} {link}");
+        drop(Peer::welcomed(SocketAddr::new(all.parse().unwrap(), port)));
+        let again = Server::with().home(server.home()).listen(address);
+        drop(server);
+        let again = again.start();
+        assert!(again.wait_for_stderr("callers elsewhere").ends_with(rest));
+        assert!(!again.stderr().iter().any(|line| line.contains("made this line's key")));
+    }
+}
+
+#[test]
+fn an_address_for_everybody_answers_both_families() {
+    if !have(ipv6()) {
+        return;
+    }
+    let server = Server::with().listen("[::]:0").start();
+    let port = server.address().port();
+    for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+        drop(Peer::welcomed(SocketAddr::new(address, port)));
     }
 }
 

@@ -60,10 +60,11 @@ fn a_panic_in_one_connection_breaks_that_one_and_hurts_nobody_else() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     // The server as a library: the program has, rightly, nothing in it that can be made to panic.
     let mut server = runtime
-        .block_on(Server::start(Settings::of(
-            directory.path().into(),
-            LineName::new("main").unwrap(),
-        )))
+        .block_on(Server::start(Settings {
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            says_a_second: None,
+            ..Settings::new(directory.path().into(), LineName::new("main").unwrap())
+        }))
         .unwrap();
     let address = server.addresses()[0];
     accounts::serve(address, directory.path());

@@ -25,6 +25,7 @@ fn help_is_this() {
         ("help", &["--help"][..]),
         ("help_short", &["-h"]),
         ("help_run", &["run", "--help"]),
+        ("help_limits", &["limits", "--help"]),
         ("help_calls", &["calls", "--help"]),
         ("help_calls_list", &["calls", "list", "--help"]),
         ("help_calls_show", &["calls", "show", "--help"]),
@@ -52,6 +53,9 @@ fn exit_64_for_a_wrong_command_line() {
         &["--line", ""],
         &["--name", "-x"],
         &["--greeting", ""],
+        &["--tls-cert", "chain.pem"],
+        &["--tls-key", "key.pem"],
+        &["--strangers", "0"],
         &["--nonsense"],
         &["nonsense"],
         &["calls"],
@@ -89,6 +93,21 @@ fn exit_78_for_what_is_configured_wrong() {
     assert_eq!(filter.code, 78, "{filter:?}");
     assert!(filter.stderr.contains("HELPLINE_LOG"), "{filter:?}");
 
+    let args = ["--tls-cert", "/nowhere/chain.pem", "--tls-key", "/nowhere/key.pem"];
+    let certificate = Server::with().args(args).run();
+    assert_eq!(certificate.code, 78, "{certificate:?}");
+    assert!(certificate.stderr.contains("--tls-cert FILE --tls-key FILE"), "{certificate:?}");
+
+    let damaged = Server::with().home(&home).start();
+    let key = damaged.data().join("tls-key.pem");
+    drop(damaged);
+    fs::write(&key, "nonsense").unwrap();
+    let damaged = Server::with().home(&home).run();
+    assert_eq!(damaged.code, 78, "{damaged:?}");
+    assert!(damaged.stderr.contains("tls-key.pem"), "{damaged:?}");
+    assert_eq!(fs::read_to_string(&key).unwrap(), "nonsense");
+
+    let home = Home::new();
     let nothing_kept = run_at(&home, &["calls", "list"]);
     assert_eq!(nothing_kept.code, 78, "{nothing_kept:?}");
 
@@ -120,6 +139,10 @@ fn log_lines_are_json_if_wanted() {
     let event: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(event["event"], "listening");
     assert_eq!(event["addr"], server.address().to_string());
+    let fingerprint = event["fingerprint"].as_str().unwrap();
+    assert!(fingerprint.starts_with("sha256:") && fingerprint.len() == 71, "{event}");
+    let link = format!("helpline://{}/main#{fingerprint}", server.address());
+    assert_eq!(event["link"], link);
     let finished = server.stop();
     assert_eq!(finished.code, 0);
     for line in finished.stderr.lines() {
@@ -210,4 +233,25 @@ fn a_caller_is_let_in_with_one_write_that_does_not_wait_for_more() {
         .collect();
     // Welcome; then admitted, the place and the first entry together; then the server stops.
     assert_eq!(sends.len(), 2, "{calls}");
+}
+
+#[test]
+fn every_limit_can_be_looked_at() {
+    let limits = run(&["limits", "--places", "9"]);
+    assert_eq!((limits.code, limits.stderr.as_str()), (0, ""));
+    let line = limits.stdout.lines().find(|line| line.contains("--callers-per-address")).unwrap();
+    assert!(line.contains(" 5  "), "half of the places: {line}");
+    let json = run(&["limits", "--json"]);
+    for line in json.stdout.lines() {
+        let limit: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(limit["limit"].is_string() && limit["why"].is_string(), "{line}");
+    }
+}
+
+#[test]
+fn nobody_can_read_the_memory_of_a_crashed_server() {
+    let server = Server::start();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(line.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{line}");
 }

@@ -44,9 +44,9 @@ pub(crate) fn all(
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let settings = Settings {
-            listen: Vec::new(),
             rules: Rules { places: 100, ..Rules::default() },
-            ..Settings::of(data.to_owned(), LineName::new("main").unwrap())
+            says_a_second: None,
+            ..Settings::new(data.to_owned(), LineName::new("main").unwrap())
         };
         let mut server = Server::start(settings)
             .await

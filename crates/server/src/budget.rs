@@ -5,6 +5,9 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+/// Bytes that may wait for all peers together, by default: a thousand peers that take nothing.
+pub const MEMORY: usize = 256 * 1024 * 1024;
+
 /// How many bytes may wait for all peers together, and how many do.
 #[derive(Debug)]
 pub struct Budget {

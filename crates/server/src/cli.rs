@@ -9,11 +9,18 @@ use helpline_proto::{
     text::{Detail, LineName, Name, Text},
     time::UnixMillis,
 };
-use helpline_server::{listen::Address, network::Network};
+use helpline_server::{
+    crowd::{PER_ADDRESS, STRANGERS},
+    listen::Address,
+    network::Network,
+};
 use time::{Date, macros::format_description};
 
 /// The program's version, and the wire's.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (wire 1)");
+
+/// Over those options that keep anybody from hurting others.
+const LIMITS: &str = "Limits";
 
 /// Open a line: callers wait their turn and talk one-to-one with an operator
 #[derive(Debug, Parser)]
@@ -143,26 +150,25 @@ pub(crate) struct Run {
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Limits")]
 pub(crate) struct Limits {
     /// How many connections one address may have; 0 for any number
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, help_heading = LIMITS, value_name = "N", default_value_t = PER_ADDRESS)]
     pub(crate) connections_per_address: u32,
 
     /// How many callers of one address may wait; 0 for any number [default: half of the places]
-    #[arg(long, value_name = "N")]
+    #[arg(long, help_heading = LIMITS, value_name = "N")]
     pub(crate) callers_per_address: Option<u32>,
 
     /// Count this machine's own connections and callers like those of any other address
-    #[arg(long)]
+    #[arg(long, help_heading = LIMITS)]
     pub(crate) limit_loopback: bool,
 
     /// How many connections may be open that have not joined or signed on yet; the oldest makes room
-    #[arg(long, value_name = "N", default_value = "1024")]
+    #[arg(long, help_heading = LIMITS, value_name = "N", default_value_t = NonZeroU32::new(STRANGERS).unwrap_or(NonZeroU32::MIN))]
     pub(crate) strangers: NonZeroU32,
 
     /// How much may wait to be taken by all peers together; past it they are told from the database
-    #[arg(long, value_name = "MIB", default_value = "256")]
+    #[arg(long, help_heading = LIMITS, value_name = "MIB", default_value = "256")]
     pub(crate) memory: NonZeroU32,
 }
 

@@ -23,6 +23,12 @@ const RESERVE: u64 = 64;
 /// How many may be on their way out at once. That takes them no time; it is a bound nevertheless.
 const LEAVING: usize = 32;
 
+/// Connections that may be open and not let in, by default: so many come in a second or two, at most.
+pub const STRANGERS: u32 = 1024;
+
+/// Connections that one address may have, by default: a school or an office fits.
+pub const PER_ADDRESS: u32 = 64;
+
 /// How many may be connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {

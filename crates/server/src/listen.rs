@@ -53,14 +53,6 @@ impl Default for Address {
     }
 }
 
-impl Address {
-    /// Any free port of 127.0.0.1.
-    #[must_use]
-    pub fn any_port() -> Self {
-        Self { port: 0, ..Self::default() }
-    }
-}
-
 impl FromStr for Address {
     type Err = String;
 

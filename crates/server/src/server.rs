@@ -15,14 +15,14 @@ use tokio::{
 };
 
 use crate::{
-    budget::Budget,
+    budget::{Budget, MEMORY},
     clock::Clock,
     conn::Means,
     core::{
         Core, Host, Inbox, Policy,
         thread::{self, INBOX, Outcome},
     },
-    crowd::{Crowd, Room},
+    crowd::{Crowd, PER_ADDRESS, Room, STRANGERS},
     data::{self, DataError, Lock},
     door::{Door, Plaintext},
     gate::Gate,
@@ -63,21 +63,21 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// A line on a free port of this machine, without limits but those of the protocol.
+    /// A line with nothing said of it but its name and where it keeps calls. It answers nowhere.
     #[must_use]
-    pub fn of(data: PathBuf, line: LineName) -> Self {
+    pub fn new(data: PathBuf, line: LineName) -> Self {
         Self {
-            listen: vec![Address::any_port()],
+            listen: Vec::new(),
             data,
             line,
             rules: Rules::default(),
             greeting: None,
-            policy: Policy::default(),
-            says_a_second: None,
+            says_a_second: Some(limits::SAYS_A_SECOND),
             certificate: None,
-            plaintext: Plaintext::FromHere,
-            room: Room { connections: usize::MAX, strangers: usize::MAX, per_address: None },
-            memory: usize::MAX,
+            plaintext: Plaintext::default(),
+            room: Room::within(Some(1024), STRANGERS, Some(PER_ADDRESS)),
+            policy: Policy::default(),
+            memory: MEMORY,
         }
     }
 }

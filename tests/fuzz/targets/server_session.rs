@@ -283,7 +283,9 @@ impl World {
             | ServerEvent::Answer(..)
             | ServerEvent::Ready(_)
             | ServerEvent::Pause(_)
-            | ServerEvent::SignOff(_) => {
+            | ServerEvent::SignOff(_)
+            | ServerEvent::Ban(..)
+            | ServerEvent::Invite(..) => {
                 assert_eq!(role, Some(Role::Operator), "{event:?}");
             }
         }

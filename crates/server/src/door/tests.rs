@@ -120,21 +120,10 @@ pub(crate) fn join() -> Message {
 pub(crate) fn settings(directory: &Path) -> Settings {
     Settings {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
-        data: directory.into(),
-        line: LineName::new("main").unwrap(),
-        rules: Rules {
-            places: 100,
-            waiting_grace: limits::WAITING_GRACE,
-            call_grace: limits::CALL_GRACE,
-            operator_grace: limits::OPERATOR_GRACE,
-        },
-        policy: crate::core::Policy::default(),
-        greeting: None,
+        rules: Rules { places: 100, ..Rules::default() },
         says_a_second: None,
-        certificate: None,
-        plaintext: Plaintext::FromHere,
         room: Room { connections: 1000, strangers: 1000, per_address: None },
-        memory: usize::MAX,
+        ..Settings::new(directory.into(), LineName::new("main").unwrap())
     }
 }
 
