@@ -9,8 +9,13 @@ use std::{
 };
 
 use helpline_proto::message::Message;
-use helpline_tests::{Client, Finished, Got, Home, Peer, Process, Server, helpline, wait_until};
+use helpline_tests::{
+    Client, ClientSetup, Finished, Got, Home, Peer, Process, Server, helpline, wait_until,
+};
 use rustix::process::Signal;
+
+/// A token that has the form of one.
+const TOKEN: &str = "00000000000000000000000000000000000000000000000000000000000000aa";
 
 /// A caller's program in a call with an operator on a wire.
 fn in_a_call(server: &Server) -> (Client, Peer) {
@@ -106,7 +111,8 @@ fn code_64_for_a_wrong_command_line() {
 #[test]
 fn code_69_where_nobody_listens() {
     let address = nowhere();
-    for setup in [Client::call(address), Client::desk(address), Client::call(address).json()] {
+    let desk = Client::desk(address).env("HELPLINE_TOKEN", TOKEN);
+    for setup in [Client::call(address), desk, Client::call(address).json()] {
         let ended = setup.run();
         failed(&ended, 69, &["can't be reached", "check the address"]);
     }
@@ -117,7 +123,7 @@ fn code_69_where_nobody_listens() {
 /// The server is killed, and another one that knows of no call answers in its place.
 fn forgets(mut server: Server) -> Server {
     server.crash();
-    server.again().home(&Home::new()).start()
+    server.forgetting().start()
 }
 
 #[test]
@@ -222,8 +228,11 @@ fn code_76_for_what_is_no_helpline_server() {
     ] {
         for closes in [true, false] {
             let address = stranger(answer, closes);
-            for setup in [Client::call(address), Client::desk(address).name("Wei")] {
-                failed(&setup.run(), 76, &["is not a Helpline server", "check host and port"]);
+            let desk = Client::desk(address).env("HELPLINE_TOKEN", TOKEN);
+            for setup in [Client::call(address), desk] {
+                for setup in [setup.clone(), setup.args(["--plaintext"])] {
+                    failed(&setup.run(), 76, &["is not a Helpline server", "check host and port"]);
+                }
             }
         }
     }
@@ -241,9 +250,16 @@ fn a_server_that_never_answers_is_given_up_after_10_seconds() {
     let begun = Instant::now();
     // Side by side: a caller, an operator, and a caller whose stranger begins an answer.
     let half = stranger(b"\x10\x00", false);
-    let setups = [Client::call(address), Client::desk(address).name("Wei"), Client::call(half)];
-    let mut clients: Vec<Client> = setups.into_iter().map(|setup| setup.start()).collect();
-    for client in &mut clients {
+    let desk = Client::desk(address).env("HELPLINE_TOKEN", TOKEN);
+    let setups = [Client::call(address), desk, Client::call(half)];
+    let plain = setups.clone().map(|setup| setup.args(["--plaintext"]));
+    let mut clients: Vec<Client> =
+        setups.into_iter().chain(plain).map(ClientSetup::start).collect();
+    let (encrypted, plain) = clients.split_at_mut(3);
+    for client in encrypted {
+        failed(&client.wait(), 69, &["nothing answered within 10 s", "helpline-server"]);
+    }
+    for client in plain {
         let ended = client.wait();
         failed(&ended, 69, &["accepts connections, but does not answer", "helpline-server"]);
     }
@@ -264,13 +280,30 @@ fn code_77_for_an_unknown_line_naming_those_there() {
 }
 
 #[test]
-fn code_78_for_a_link_with_a_fingerprint() {
+fn code_77_for_a_link_that_names_another_key() {
     let server = Server::start();
     let link = format!("helpline://{}/main#sha256:{}", server.address(), "0f".repeat(32));
-    for setup in [Client::call(&link), Client::desk(&link)] {
-        failed(&setup.run(), 78, &["the link can't be followed", "dial the host and port alone"]);
+    for setup in [Client::call(&link), Client::desk(&link).env("HELPLINE_TOKEN", TOKEN)] {
+        failed(&setup.run(), 77, &["does not have the key that the link names"]);
     }
     assert_eq!(server.calls(), Vec::<serde_json::Value>::new(), "it never called");
+    let link = server.wait_for_stderr("fingerprint is sha256:");
+    let fingerprint = link.split_once("sha256:").unwrap().1;
+    let link = format!("helpline://{}/main#sha256:{fingerprint}", server.address());
+    Client::call(link).start().wait_for_stderr("-- position 1 of 1");
+}
+
+#[test]
+fn code_77_for_a_desk_without_a_good_token_from_this_machine_too() {
+    let server = Server::start();
+    let desk = || Client::desk(server.address()).name("Eve");
+    for token in ["0".repeat(64), "f".repeat(64)] {
+        let ended = desk().env("HELPLINE_TOKEN", &token).run();
+        failed(&ended, 77, &["no account with this name and token"]);
+        assert!(!ended.stderr.contains(&token), "{}", ended.stderr);
+    }
+    let nobody = Client::with(["desk".to_owned(), server.address().to_string()]);
+    failed(&nobody.args(["--token-file", "/dev/null"]).run(), 78, &["token"]);
 }
 
 #[test]

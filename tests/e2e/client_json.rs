@@ -453,7 +453,7 @@ fn link_lost_is_the_end_where_nobody_knows_of_the_call() {
     }
     ada.type_line("too late");
     // What answers there now has never heard of them.
-    let _server = server.again().home(&helpline_tests::Home::new()).start();
+    let _server = server.forgetting().start();
     let not_said = ada.expect("link.not_said");
     assert_eq!((&not_said.body["call"], &not_said.body["text"]), (&call, &json!("too late")));
     for client in [&mut ada, &mut wei] {

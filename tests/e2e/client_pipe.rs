@@ -47,11 +47,14 @@ fn standard_output_has_what_the_other_side_says_and_nothing_else() {
          Wei: a^[[2JbM-^[2J    c\n"
     );
     let address = server.address();
+    let key = ended.stderr.lines().find_map(|line| Some(line.split_once("key is ")?.1));
     assert_eq!(
         ended.stderr,
         format!(
-            "-- connecting to {address}\n-- Welcome.\n-- Take your time.\n\
-             -- on the line with Wei\n-- the call has ended (Wei said bye)\n"
+            "-- connecting to {address}\n\
+             -- first contact with {address}: its key is {}\n-- Welcome.\n-- Take your time.\n\
+             -- on the line with Wei\n-- the call has ended (Wei said bye)\n",
+            key.expect("first contact is told")
         )
     );
 }

@@ -67,12 +67,6 @@ fn modes(file: &Path) -> (u32, u32) {
     (mode(file), mode(file.parent().unwrap()))
 }
 
-/// The files that are kept in a home.
-fn kept(home: &Home) -> Vec<std::path::PathBuf> {
-    let files = std::fs::read_dir(home.state()).into_iter().flatten();
-    files.map(|file| file.unwrap().path()).collect()
-}
-
 #[test]
 fn n13_a_call_between_programs_goes_on_when_the_server_is_killed() {
     let mut server = Server::start();
@@ -170,7 +164,7 @@ fn a_killed_caller_goes_on_with_resume_and_unsaid_lines_are_said_once() {
         ada.type_line(text);
     }
     let file = wait_until("the lines are written down", || {
-        let [file] = &kept(&home)[..] else { return None };
+        let [file] = &home.unfinished()[..] else { return None };
         let text = std::fs::read_to_string(file).unwrap();
         text.contains("five").then(|| file.clone())
     });
@@ -197,7 +191,7 @@ fn a_killed_caller_goes_on_with_resume_and_unsaid_lines_are_said_once() {
     }
     let wanted = ["one", "two", "are you still there?", "three", "four", "five", "six"];
     assert_eq!(operator.heard(), wanted, "each once, in order");
-    assert_eq!(kept(&home).len(), 0, "no file is left of a call that is over");
+    assert_eq!(home.unfinished().len(), 0, "no file is left of a call that is over");
 }
 
 #[test]
@@ -305,7 +299,7 @@ fn a_place_is_kept_when_sigterm_or_sighup_ends_the_program() {
 /// Waits until a line stands in the only file there is.
 fn is_written_down(home: &Home, line: &str) {
     wait_until("the line is written down", || {
-        let [file] = &kept(home)[..] else { return None };
+        let [file] = &home.unfinished()[..] else { return None };
         std::fs::read_to_string(file).unwrap().contains(line).then_some(())
     });
 }
@@ -327,7 +321,7 @@ fn a_desk_that_is_killed_and_started_again_has_its_call() {
     expect_text(&mut wei, "one");
     wei.type_line("two");
     ada.expect_text("two");
-    let [file] = &kept(&home)[..] else { panic!("{:?}", kept(&home)) };
+    let [file] = &home.unfinished()[..] else { panic!("{:?}", home.unfinished()) };
     assert_eq!(modes(file), (0o600, 0o700));
     wei.kill();
     ada.expect_away();
@@ -397,7 +391,7 @@ fn n25_an_interrupt_while_reconnecting_hangs_up_later_and_a_second_one_leaves_at
     operator.expect_ended();
     operator.end_seen();
     assert_eq!(ada.wait().code, 0);
-    assert_eq!(kept(&home).len(), 0);
+    assert_eq!(home.unfinished().len(), 0);
 
     let mut ada = in_a_call(&server, &home, &mut operator);
     ada.type_line("before");

@@ -52,15 +52,29 @@ impl Home {
         self.path().join("state").join("helpline")
     }
 
+    /// The files in which clients of this home keep calls and sign-ons that aren't over.
+    ///
+    /// # Panics
+    /// They can't be listed.
+    #[must_use]
+    pub fn unfinished(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.state()).into_iter().flatten();
+        let files = files.map(|file| file.unwrap().path());
+        let is_one = |file: &PathBuf| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("call-") || name.starts_with("desk-")
+        };
+        files.filter(is_one).collect()
+    }
+
     /// The tickets that clients of this home keep at the moment.
     ///
     /// # Panics
     /// What they keep can't be read.
     #[must_use]
     pub fn tickets(&self) -> Vec<Ticket> {
-        let files = fs::read_dir(self.state()).into_iter().flatten();
-        let tickets = files.filter_map(|file| {
-            let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        let tickets = self.unfinished().into_iter().filter_map(|file| {
+            let text = fs::read_to_string(file).unwrap();
             let begun: serde_json::Value = serde_json::from_str(text.lines().next()?).unwrap();
             Some(Ticket::from_hex(begun["ticket"].as_str()?).unwrap())
         });

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    fs,
     net::SocketAddr,
     ops::{Deref, DerefMut},
     path::{Path, PathBuf},
@@ -9,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use helpline_proto::text::{Name, Secret};
 use rustix::process::Signal;
 
 use crate::{
@@ -17,6 +19,9 @@ use crate::{
     home::Home,
     process::{self, Finished, Process},
 };
+
+/// The operator of a server that has a disk of its own.
+const ON_A_DISK: &str = "Wei";
 
 /// How a server is to be started.
 #[derive(Clone, Debug)]
@@ -189,8 +194,12 @@ impl ServerSetup {
         let addresses: Vec<_> =
             process.stderr().iter().filter_map(|line| listening(line)).collect();
         let server = Server { addresses, took: begun.elapsed(), process, setup: self };
-        for address in &server.addresses {
-            accounts::serve(*address, &server.data());
+        if server.setup.disk.is_some() {
+            server.make_account(ON_A_DISK);
+        } else {
+            for address in &server.addresses {
+                accounts::serve(*address, &server.data());
+            }
         }
         server
     }
@@ -285,6 +294,21 @@ impl Server {
         setup
     }
 
+    /// How to start another one in its place: on the same addresses and with the same key, but it has never heard
+    /// of a call.
+    ///
+    /// # Panics
+    /// There is no key.
+    #[must_use]
+    pub fn forgetting(&self) -> ServerSetup {
+        let setup = self.again().home(&Home::new());
+        fs::create_dir_all(setup.home.data()).unwrap();
+        for file in ["tls-key.pem", "tls-cert.pem"] {
+            fs::copy(self.data().join(file), setup.home.data().join(file)).unwrap();
+        }
+        setup
+    }
+
     /// Runs `helpline-server` with other arguments in its home, such as `calls list`; where its data
     /// isn't in its home, `--data` has to be among them.
     ///
@@ -325,6 +349,20 @@ impl Server {
         let shown = self.also(&["calls", "show", call, "--json", "--data", data.to_str().unwrap()]);
         assert_eq!(shown.code, 0, "{}", shown.stderr);
         shown.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Makes an account with the program's own command, as nobody else reaches the disk; unless there is one.
+    fn make_account(&self, name: &str) {
+        let data = self.own_data();
+        let add = ["operator", "add", name, "--data", data.to_str().unwrap()];
+        let added = self.also(&add);
+        if added.code != 0 {
+            return;
+        }
+        let (name, token) = (Name::new(name).unwrap(), Secret::new(added.stdout.trim()).unwrap());
+        for address in &self.addresses {
+            accounts::give(*address, &name, token.clone());
+        }
     }
 
     /// The calls as `calls list --json` has them.
