@@ -13,6 +13,8 @@ const SECTOR: usize = 512;
 pub(crate) enum Op {
     Create(String),
     Unlink(String),
+    /// What had the first name has the second one, and nothing else has.
+    Rename(String, String),
     Write(String, usize, Bytes),
     Truncate(String, usize),
     Sync(Synced),
@@ -84,6 +86,11 @@ impl Disk {
                 }
             }
             Op::Unlink(name) => self.name(name, None),
+            Op::Rename(from, to) => {
+                let file = self.names[from];
+                self.name(to, Some(file));
+                self.name(from, None);
+            }
             Op::Write(name, at, bytes) => {
                 self.file(name).unsynced.push(Change::Write(*at, bytes.clone()));
             }

@@ -12,10 +12,15 @@ use std::{
     path::Path,
 };
 
-use helpline_proto::{frame, limits, message::Message};
+use helpline_proto::{
+    frame, limits,
+    message::Message,
+    text::{Name, Secret},
+};
 use helpline_server::store::DATABASE;
 use helpline_tests::{
-    Home, Manner, PATIENCE, Server, ServerSetup, Talkers, dice::Dice, released, wait_until,
+    Home, Manner, PATIENCE, Server, ServerSetup, Talkers, accounts, dice::Dice, released,
+    wait_until,
 };
 use rustix::process::Signal;
 
@@ -61,13 +66,18 @@ pub(crate) fn record(home: &Home, trace: &Path, dice: &mut Dice) {
     // The first with what was said last in the log but not synced: the next finds it there. Where
     // only the calls traced stop the server (--seccomp-bpf), strace can send no signal.
     let killed = format!("--inject=fsync:signal=KILL:when={SYNCS}");
+    let tokens = home.path().join("tokens");
     let mut talkers = Talkers::in_plaintext();
     let mut server = Server::with().home(home).says(0).drain(0).places(100).program(released());
     for life in 0..3 {
         let how = if life == 0 { killed.as_str() } else { "--seccomp-bpf" };
-        let mut lives = traced(server, trace, how).start();
+        let mut lives = traced(server, trace, how, &tokens).start();
         if life == 0 {
-            for _ in 0..OPERATORS {
+            let tokens = fs::read_to_string(&tokens).unwrap();
+            assert_eq!(tokens.lines().count(), OPERATORS, "{tokens}");
+            for (n, token) in tokens.lines().enumerate() {
+                let name = Name::new(operator(n)).unwrap();
+                accounts::give(lives.address(), &name, Secret::new(token).unwrap());
                 talkers.operator(lives.address(), dice, MANNER);
             }
             for _ in 0..CALLERS {
@@ -92,12 +102,26 @@ pub(crate) fn record(home: &Home, trace: &Path, dice: &mut Dice) {
     kept.unwrap_or_else(|violation| panic!("{violation}"));
 }
 
-fn traced(server: ServerSetup, trace: &Path, how: &str) -> ServerSetup {
+/// What the talkers call the operator who comes as this one.
+fn operator(n: usize) -> String {
+    format!("operator{}", n + 1)
+}
+
+/// The program under strace. Where there are no tokens yet, the operators get their accounts first: what that asks
+/// of the disk is part of the trace.
+fn traced(server: ServerSetup, trace: &Path, how: &str, tokens: &Path) -> ServerSetup {
     // As a grandchild (-D), so that the process started is the server itself; with the paths of
     // descriptors (-y); bytes whole and in hexadecimal; behind what the trace holds (-A).
     let strace = ["strace", "-D", "-f", "-y", "-xx", "-s", "1000000", "-A", "-e", CALLS, how, "-o"];
     let mut wrapper: Vec<OsString> = strace.iter().map(Into::into).collect();
     wrapper.push(trace.into());
+    if !tokens.exists() {
+        let names: Vec<String> = (0..OPERATORS).map(operator).collect();
+        let each = format!("for name in {}", names.join(" "));
+        let add = format!("\"$1\" operator add \"$name\" >> '{}' || exit 1", tokens.display());
+        let script = format!("{each}; do {add}; done; exec \"$@\"");
+        wrapper.extend(["sh", "-c", &script, "sh"].map(Into::into));
+    }
     server.through(wrapper)
 }
 
@@ -138,6 +162,8 @@ struct Reader<'a> {
     directory: Option<String>,
     /// The connections, by what the system calls them.
     connections: HashMap<String, Connection>,
+    /// How far each file was written by those who write it from its beginning to its end.
+    written: HashMap<String, usize>,
     /// What has been sent of a frame, by connection, and what was received.
     begun_frames: HashMap<(Connection, Way), Vec<u8>>,
 }
@@ -234,6 +260,20 @@ impl<'a> Reader<'a> {
                 return flags.contains("O_CREAT").then_some(Op::Create(file));
             }
             "unlink" => Op::Unlink(file),
+            "rename" => {
+                let (_, rest) = string(arguments);
+                let to = String::from_utf8(string(rest).0).unwrap();
+                let (in_directory, to) = to.rsplit_once('/').unwrap();
+                assert_eq!(in_directory, directory);
+                Op::Rename(file, to.to_owned())
+            }
+            "write" => {
+                let (bytes, _) = string(arguments);
+                assert_eq!(bytes.len(), result, "a short write, or not all of it in the trace");
+                let at = self.written.entry(file.clone()).or_default();
+                *at += result;
+                Op::Write(file, *at - result, bytes.into())
+            }
             "pwrite64" => {
                 let (bytes, rest) = string(arguments);
                 let (_, at) = rest.rsplit_once(", ").unwrap();
