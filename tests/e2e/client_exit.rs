@@ -249,10 +249,10 @@ fn a_server_that_never_answers_is_given_up_after_10_seconds() {
     let address = stranger(b"", false);
     let begun = Instant::now();
     // Side by side: a caller, an operator, and a caller whose stranger begins an answer.
-    let half = stranger(b"\x10\x00", false);
     let desk = Client::desk(address).env("HELPLINE_TOKEN", TOKEN);
-    let setups = [Client::call(address), desk, Client::call(half)];
-    let plain = setups.clone().map(|setup| setup.args(["--plaintext"]));
+    let setups = |half| [Client::call(address), desk.clone(), Client::call(half)];
+    let plain = setups(stranger(b"\x10\x00", false)).map(|setup| setup.args(["--plaintext"]));
+    let setups = setups(stranger(b"\x16\x03\x03\x00", false));
     let mut clients: Vec<Client> =
         setups.into_iter().chain(plain).map(ClientSetup::start).collect();
     let (encrypted, plain) = clients.split_at_mut(3);

@@ -42,13 +42,19 @@ fn shows(screen: &Screen, lines: &[&str]) {
 fn a_session_in_two_terminals() {
     let home = Home::new();
     let data = home.path().join(".local").join("share");
-    let setup = Server::with()
-        .listen(listen())
-        .greeting("Welcome. You are talking to a person.")
-        .home(&home)
-        .env("XDG_DATA_HOME", data.to_str().unwrap());
+    let setup = Server::with().home(&home).env("XDG_DATA_HOME", data.to_str().unwrap());
+    // The first start and the first call also name the key of the line.
+    let mut yesterday = setup.clone().listen(listen()).start();
+    let call = Client::call(yesterday.address()).name("Xiaowen");
+    let mut first = call.clone().start();
+    first.wait_for_stderr("-- position 1 of 1");
+    first.type_line("bye");
+    first.wait();
+    yesterday.stop();
+
+    let setup = setup.listen(&yesterday.address().to_string());
+    let setup = setup.greeting("Welcome. You are talking to a person.");
     let wei = Console::on(Screen::server(setup).size(ROWS, WEI).start());
-    let call = Client::call(wei.address).name("Xiaowen");
     let xiaowen = Screen::client(&call).size(ROWS, XIAOWEN).start();
     answered(&xiaowen, "wei");
     wei.wait_for("-- on the line with Xiaowen", "he is told");
