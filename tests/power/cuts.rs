@@ -170,9 +170,12 @@ fn is_faithful(recording: &Recording, home: &Home) {
     }
     let seen = disk.seen();
     let names: Vec<_> = seen.keys().collect();
-    assert_eq!(names, [DATABASE], "the log is gone after a clean stop");
-    let real = fs::read(home.data().join(DATABASE)).unwrap();
-    assert!(seen[DATABASE] == real, "the database follows from what was recorded");
+    let left = [DATABASE, "tls-cert.pem", "tls-key.pem"];
+    assert_eq!(names, left, "the log is gone after a clean stop");
+    for name in left {
+        let real = fs::read(home.data().join(name)).unwrap();
+        assert!(seen[name] == real, "{name} follows from what was recorded");
+    }
 }
 
 /// What many power cuts have shown.
