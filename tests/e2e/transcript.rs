@@ -47,6 +47,8 @@ fn a_session_in_two_terminals() {
         .greeting("Welcome. You are talking to a person.")
         .home(&home)
         .env("XDG_DATA_HOME", data.to_str().unwrap());
+    // He has opened the line before: its key is made.
+    drop(setup.clone().start());
     let wei = Console::on(Screen::server(setup).size(ROWS, WEI).start());
     let call = Client::call(wei.address).name("Xiaowen");
     let xiaowen = Screen::client(&call).size(ROWS, XIAOWEN).start();
