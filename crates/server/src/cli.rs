@@ -337,13 +337,16 @@ fn places(given: &str) -> Result<NonZeroU32, String> {
     given.parse().map_err(|_| "a number from 1 on is needed".to_owned())
 }
 
+/// The longest that a ban or an invitation may last, in seconds: a hundred years, which every calendar has.
+const LONGEST: u64 = 100 * 365 * 24 * 60 * 60;
+
 fn days(given: &str) -> Result<NonZeroU32, String> {
     given.parse().map_err(|_| "a number of days from 1 on is needed".to_owned())
 }
 
 fn duration(given: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(given);
-    let duration = duration.ok().filter(|duration| duration.as_secs() > 0);
+    let duration = duration.ok().filter(|duration| (1..=LONGEST).contains(&duration.as_secs()));
     duration.ok_or_else(|| "a duration such as 30m, 12h or 7d is needed".to_owned())
 }
 

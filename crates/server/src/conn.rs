@@ -1,6 +1,6 @@
 //! One connection: bytes to the session and back, questions to the core, answers from it.
 //!
-//! Terminals, browsers and the server's own console all end in [`run`].
+//! Terminals, browsers and the server's own console all end in `run`.
 
 use std::{
     cell::RefCell,

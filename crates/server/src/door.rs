@@ -7,15 +7,7 @@
 
 use std::{io, sync::Arc};
 
-use helpline_proto::{
-    code::Code,
-    ids::Resumable,
-    limits,
-    message::{Goodbye, Message},
-    text::Detail,
-    time::UnixMillis,
-};
-use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
+use helpline_proto::{code::Code, limits, message::Message};
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
@@ -38,9 +30,6 @@ const FIRST: usize = 1024;
 
 /// The first byte of TLS: a record of its handshake.
 const HANDSHAKE: u8 = 0x16;
-
-const TIME: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
 
 /// What one has to pass.
 #[derive(Clone, Debug)]
@@ -110,34 +99,12 @@ fn refused(means: &Means, origin: Origin, language: Language) -> Option<Message>
     let Origin::Address(address) = origin else { return None };
     let now = means.clock.now().at;
     if let Some(until) = means.door.gate.banned(address, now) {
-        return Some(banned(until, now));
+        return Some(tell::banned(until, now));
     }
     let is_taken = language == Language::Tls
         || means.door.plaintext == Plaintext::FromAnywhere
         || address.is_loopback();
     (!is_taken).then(not_encrypted)
-}
-
-fn banned(until: UnixMillis, now: UnixMillis) -> Message {
-    let detail = match utc(until) {
-        Some(time) => format!("nothing is taken from your address until {time}"),
-        None => "nothing is taken from your address".to_owned(),
-    };
-    let left = until.0.saturating_sub(now.0).max(0).unsigned_abs().div_ceil(1000);
-    Goodbye {
-        code: Code::BANNED,
-        detail: Detail::cut(&detail),
-        retry_after_s: Some(u32::try_from(left).unwrap_or(u32::MAX)),
-        resumable: Resumable::No,
-    }
-    .into()
-}
-
-/// None for a time so far off that it means *for ever*.
-fn utc(at: UnixMillis) -> Option<String> {
-    // A second that is begun counts.
-    let seconds = at.0.checked_add(999)?.div_euclid(1000);
-    OffsetDateTime::from_unix_timestamp(seconds).ok()?.format(TIME).ok()
 }
 
 fn not_encrypted() -> Message {

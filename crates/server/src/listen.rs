@@ -411,29 +411,30 @@ mod tests {
         crowd::{Crowd, Room},
         door::{
             Door, Plaintext,
-            tests::{PATIENCE, encrypted, hello, plain, settings},
+            tests::{Encrypted, PATIENCE, Visitor, encrypted, hello, plain, settings},
         },
         server::{Server, Settings},
-        tls::Tls,
+        tls::{self, Tls},
     };
 
     /// Means with nobody at the core's end but who holds the receiver.
     fn means(room: Room) -> (Arc<Means>, mpsc::Receiver<Inbox>, tempfile::TempDir) {
         let directory = tempfile::tempdir().unwrap();
+        let (means, came) = means_with(Tls::own(directory.path()).unwrap(), room);
+        (means, came, directory)
+    }
+
+    fn means_with(tls: Tls, room: Room) -> (Arc<Means>, mpsc::Receiver<Inbox>) {
         let (inbox, came) = mpsc::channel(64);
         let means = Means {
             clock: Clock::start(),
             inbox,
             settings: Default::default(),
-            door: Door {
-                tls: Tls::own(directory.path()).unwrap(),
-                plaintext: Plaintext::FromHere,
-                gate: Arc::default(),
-            },
+            door: Door { tls, plaintext: Plaintext::FromHere, gate: Arc::default() },
             crowd: Arc::new(Crowd::new(room, true)),
             budget: Arc::<Budget>::default(),
         };
-        (Arc::new(means), came, directory)
+        (Arc::new(means), came)
     }
 
     const ROOM: Room = Room { connections: 100, strangers: 100, per_address: None };
@@ -564,12 +565,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_new_certificate_is_shown_to_newcomers_and_hurts_nobody_who_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = tls::tests::files(directory.path());
+        let before = tls::tests::put(&files);
+        let (tls, mut watch) = Tls::given(files.clone()).unwrap();
+        let (means, _came) = means_with(tls, ROOM);
+        let listener = bind(&["127.0.0.1:0".parse().unwrap()]).unwrap().remove(0);
+        let address = listener.local_addr().unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        tokio::spawn(serve(listener, Arc::default(), means, stopped));
+        let shown = |caller: &Visitor<Encrypted>| {
+            tls::tests::of(&caller.stream.get_ref().1.peer_certificates().unwrap()[0])
+        };
+        let mut first = encrypted(address).await.unwrap();
+        first.is_welcome().await;
+        let after = tls::tests::put(&files);
+        watch.look();
+        watch.look();
+        let mut second = encrypted(address).await.unwrap();
+        second.is_welcome().await;
+        assert_eq!((shown(&first), shown(&second)), (before, after));
+        first.is_alive().await;
+    }
+
+    #[tokio::test]
     async fn the_core_hears_of_those_who_were_displaced() {
         let (means, mut came, _directory) = means(Room { strangers: 1, ..ROOM });
-        let listeners = bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
-        let address = listeners[0].local_addr().unwrap();
+        let listener = bind(&["127.0.0.1:0".parse().unwrap()]).unwrap().remove(0);
+        let address = listener.local_addr().unwrap();
         let (_stop, stopped) = watch::channel(false);
-        let listener = listeners.into_iter().next().unwrap();
         tokio::spawn(serve(listener, Arc::default(), means, stopped));
         let mut first = plain(address).await;
         first.is_welcome().await;

@@ -273,3 +273,16 @@ fn wire_why(why: Why) -> WireWhy {
 fn seconds(wait: Wait) -> WaitSeconds {
     WaitSeconds(wait.low, wait.high)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ban_names_its_end() {
+        let told = banned(UnixMillis(1_800_000_000_001), UnixMillis(1_799_999_999_000));
+        let Message::Goodbye(goodbye) = told else { panic!("{told:?}") };
+        let detail = "nothing is taken from your address until 2027-01-15 08:00:00Z";
+        assert_eq!((goodbye.detail.as_str(), goodbye.retry_after_s), (detail, Some(2)));
+    }
+}

@@ -7,10 +7,10 @@ use std::{
 use bytes::BytesMut;
 use helpline_proto::{
     frame,
-    ids::Ticket,
-    message::{Hello, Join, Ping, Ref},
+    ids::{Resumable, Ticket},
+    message::{Goodbye, Hello, Join, Ping, Ref},
     text::{Agent, LineName, Name},
-    time::Moment,
+    time::{Moment, UnixMillis},
     version,
 };
 use helpline_switchboard::Rules;
@@ -283,27 +283,9 @@ async fn the_banned_hear_until_when_in_either_language() {
             false => plain(door.address).await.is_sent_away().await,
         };
         assert_eq!((goodbye.code, goodbye.resumable), (Code::BANNED, Resumable::No));
-        assert!(goodbye.detail.as_str().ends_with(" UTC"), "{goodbye:?}");
+        assert!(goodbye.detail.as_str().ends_with('Z'), "{goodbye:?}");
         assert!(goodbye.retry_after_s.is_some_and(|s| (60..=90).contains(&s)), "{goodbye:?}");
     }
-}
-
-#[test]
-fn a_ban_names_its_end() {
-    let Message::Goodbye(goodbye) =
-        banned(UnixMillis(1_800_000_000_001), UnixMillis(1_799_999_999_000))
-    else {
-        panic!("another message")
-    };
-    assert_eq!(
-        goodbye.detail.as_str(),
-        "nothing is taken from your address until 2027-01-15 08:00:01 UTC"
-    );
-    assert_eq!(goodbye.retry_after_s, Some(2));
-    let Message::Goodbye(for_ever) = banned(UnixMillis(i64::MAX), UnixMillis(0)) else {
-        panic!("another message")
-    };
-    assert_eq!(for_ever.detail.as_str(), "nothing is taken from your address");
 }
 
 #[tokio::test]

@@ -113,7 +113,7 @@ impl Watch {
 
     /// Loads the files anew if they have changed and then stayed as they are for one look: two files
     /// can't be replaced at once.
-    pub(super) fn look(&mut self) {
+    pub(crate) fn look(&mut self) {
         let now = self.files.stamp();
         let stayed = std::mem::replace(&mut self.seen, now) == now;
         if now == self.settled || !stayed {
