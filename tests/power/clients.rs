@@ -10,7 +10,7 @@ use helpline_proto::ids::Side;
 use helpline_server::store::DATABASE;
 use helpline_tests::{
     Client, ClientSetup, Home, PATIENCE, Proof, Server, Transcripts, checker::Checker, dice::Dice,
-    person::Person,
+    person::Person, wait_until,
 };
 use rustix::process::Signal;
 use serde_json::json;
@@ -123,6 +123,7 @@ impl Leg {
         let victims: Vec<usize> = (0..count).map(|n| (first + n) % self.people.len()).collect();
         if freezes {
             self.server.signal(Signal::STOP);
+            wait_until("the server is still", || is_still(self.server.id()).then_some(()));
             self.have_lines_kept(&victims);
         }
         for victim in &victims {
@@ -154,8 +155,10 @@ impl Leg {
             let typed = someone.person.unknown().iter().rev().take(KEPT).cloned();
             let typed: VecDeque<String> = typed.collect();
             let begun = Instant::now();
-            // An end that is on its way may come before them, and the server may not have come to rest.
-            while someone.person.call.is_some() {
+            let call = someone.person.call;
+            // An end that is on its way may come before them, and another call behind it; and the server may not have
+            // come to rest.
+            while someone.person.call == call {
                 let kept = kept(&someone.home);
                 let unknown = someone.person.unknown();
                 let is_safe =
@@ -309,6 +312,15 @@ impl Someone {
             }
         }
     }
+}
+
+/// Whether every thread of a process is stopped: the signal alone doesn't say so. Where nobody can tell, it counts.
+fn is_still(id: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{id}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let state = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        state.rsplit_once(')').is_none_or(|(_, state)| state.starts_with(" T"))
+    })
 }
 
 /// Everything that somebody's clients keep in files.

@@ -18,11 +18,15 @@ mod run;
 
 use std::process::ExitCode;
 
-use helpline_cli_common::exit::{self, Failure};
+use helpline_cli_common::{
+    exit::{self, Failure},
+    secrets,
+};
 
 use cli::{Calls, Cli, Command};
 
 fn main() -> ExitCode {
+    secrets::no_core_dumps();
     let cli = match exit::parse::<Cli>() {
         Ok(cli) => cli,
         Err(code) => return code,

@@ -11,9 +11,10 @@ use std::{
 use helpline_cli_common::{
     exit::{Exit, Failure},
     log::{self, Format, Verbosity},
-    secrets, terminal,
+    terminal,
 };
 use helpline_proto::{
+    address::{Address, Fingerprint},
     limits,
     text::{LineName, Name},
 };
@@ -23,7 +24,7 @@ use helpline_server::{
     data,
     door::Plaintext,
     server::{Kept, RunError, Server, Settings, StartError},
-    tls::{Files, Fingerprint, Key},
+    tls::{Files, Key},
 };
 use helpline_switchboard::Rules;
 use rustix::{
@@ -46,7 +47,6 @@ const FAREWELL: Duration = Duration::from_millis(1500);
 
 /// Opens the line and keeps it until it is stopped.
 pub(crate) fn run(run: cli::Run, verbosity: Verbosity) -> Result<(), Failure> {
-    secrets::no_core_dumps();
     let console = wants_console(&run)?;
     let format = if run.json { Format::Json } else { Format::Text };
     let level = if console { LevelFilter::WARN } else { LevelFilter::INFO };
@@ -342,13 +342,14 @@ fn is_of_this_machine(address: &SocketAddr) -> bool {
 
 /// How others find the line and know that it is the one: where it answers, its name and its key.
 fn link(address: SocketAddr, line: &LineName, fingerprint: Fingerprint) -> String {
-    let host = uname().nodename().to_string_lossy().into_owned();
-    let at = if address.ip().is_unspecified() && is_a_name(&host) {
-        format!("{host}:{}", address.port())
+    let own = uname().nodename().to_string_lossy().into_owned();
+    let host = if address.ip().is_unspecified() && is_a_name(&own) {
+        own
     } else {
-        address.to_string()
+        address.ip().to_string()
     };
-    format!("helpline://{at}/{line}#{fingerprint}")
+    let (line, fingerprint) = (Some(line.clone()), Some(fingerprint));
+    Address { host, port: address.port(), line, fingerprint }.link().to_string()
 }
 
 fn is_a_name(host: &str) -> bool {

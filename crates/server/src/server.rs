@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use helpline_proto::{
+    address::Fingerprint,
     limits,
     session::Settings as SessionSettings,
     text::{LineName, Text},
@@ -29,7 +30,7 @@ use crate::{
     listen::{self, Address, Attached, Ids, ListenError},
     store::{DATABASE, SqliteStore, StoreError},
     tell::About,
-    tls::{self, Fingerprint, Key, Tls, TlsError},
+    tls::{self, Key, Tls, TlsError},
 };
 
 /// Connections that don't come from a socket and may wait to be served, which takes no time.

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use helpline_proto::version;
+use helpline_proto::{address::Fingerprint, version};
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
@@ -29,17 +29,6 @@ mod given;
 mod own;
 #[cfg(test)]
 pub(crate) mod tests;
-
-/// What a line is known by: the SHA-256 of its public key, as X.509 writes that (`SubjectPublicKeyInfo`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Fingerprint(pub [u8; 32]);
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sha256:")?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
 
 /// Where the key of a line comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
