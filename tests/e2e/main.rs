@@ -18,16 +18,18 @@
 //! | N28, N36 | addresses | `listening`, `client_whole_call` |
 //! | N29, N34 | silent peers, peers that don't read | `hostile`; a network that goes away is in the tests `net` |
 //! | N32, N33 | texts and keys that a terminal obeys | `terminal_hostile`, `client_pipe`, `client_json` |
+//! | N38 | accounts, encryption, many operators | `administering`, `client_exit`; more in the tests `hostile` |
 //! | N37 | what is kept | `stopping`, `calls_kept`; at every instant in the tests `power` |
 //!
 //! Not here: N20, which doesn't apply, as the kernel's queue of connections is never what makes a caller
-//! wait, and N38, which needs accounts and encryption.
+//! wait.
 //!
 //! Stories told on a terminal are in `transcript` and the modules `terminal_*`; all others need none. A story
 //! that needs what isn't here says so, and fails where `CI=true`.
 
 #![cfg(test)]
 
+mod administering;
 mod away;
 mod calls_kept;
 mod client_exit;

@@ -29,6 +29,13 @@ fn help_is_this() {
         ("help_calls", &["calls", "--help"]),
         ("help_calls_list", &["calls", "list", "--help"]),
         ("help_calls_show", &["calls", "show", "--help"]),
+        ("help_operator", &["operator", "--help"]),
+        ("help_operator_add", &["operator", "add", "--help"]),
+        ("help_ban", &["ban", "--help"]),
+        ("help_ban_add", &["ban", "add", "--help"]),
+        ("help_invite", &["invite", "--help"]),
+        ("help_invite_add", &["invite", "add", "--help"]),
+        ("help_audit", &["audit", "--help"]),
     ] {
         let help = run(args);
         assert_eq!((help.code, help.stderr.as_str()), (0, ""));

@@ -124,11 +124,14 @@ impl ClientSetup {
         let ["desk", address, ..] = args.iter().map(String::as_str).collect::<Vec<_>>()[..] else {
             return None;
         };
+        if is_said {
+            return None;
+        }
         let mut behind = args.iter().skip_while(|arg| *arg != "--name").skip(1);
         let name = Name::typed(behind.next().map_or(LOGIN_NAME, String::as_str)).ok()?;
         let address: Address = address.parse().ok()?;
         let address = format!("{}:{}", address.host, address.port).parse().ok()?;
-        accounts::token(address, &name).filter(|_| !is_said).map(|token| token.as_str().to_owned())
+        accounts::token(address, &name).map(|token| token.as_str().to_owned())
     }
 
     fn command(&self) -> Command {

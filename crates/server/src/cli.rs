@@ -270,7 +270,8 @@ pub(crate) enum Ban {
         lasting: Duration,
 
         /// Why, for those who run the line
-        #[arg(long, value_name = "TEXT", default_value = "", value_parser = detail)]
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true,
+              value_parser = detail)]
         reason: Detail,
 
         #[command(flatten)]

@@ -299,13 +299,16 @@ impl Announce {
                 say(&format!("listening on {address}"));
             }
         }
+        let link_to = |address: &SocketAddr| link(*address, line, fingerprint);
         let elsewhere = server.addresses().iter().find(|address| !is_of_this_machine(address));
         if let Some(address) = elsewhere.filter(|_| !self.json) {
-            let link = link(*address, line, fingerprint);
-            say(&format!("callers elsewhere: helpline call {link}"));
+            say(&format!("callers elsewhere: helpline call {}", link_to(address)));
         }
         if server.key() == Key::Made && !self.json {
             say(&format!("made this line's key; its fingerprint is {fingerprint}"));
+            if let Some(address) = server.addresses().first().filter(|_| elsewhere.is_none()) {
+                say(&format!("a link with it: {}", link_to(address)));
+            }
         }
         let Kept { waiting, talking } = server.kept();
         if waiting + talking > 0 {

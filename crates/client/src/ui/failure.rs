@@ -207,7 +207,7 @@ pub(crate) fn gone(again: &str, was_never_answered: bool) -> Failure {
 /// The server doesn't know the ticket of a sign-on any more.
 pub(crate) fn signed_off(again: &str) -> Failure {
     Failure::new(Exit::Unavailable, "the server has signed this desk off")
-        .because("it was away for too long")
+        .because("it was away for too long, or its account may not sign on any more")
         .hint(format!("to sign on again: {again}"))
 }
 
