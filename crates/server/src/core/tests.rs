@@ -10,6 +10,7 @@ use helpline_proto::{
 
 use super::*;
 mod keeping_out;
+mod matrix;
 
 use crate::{
     outbox::{Outbox, outbox},
