@@ -49,6 +49,7 @@ mod listening;
 mod panicking;
 mod restarting;
 mod resuming;
+mod secrets;
 mod server_process;
 mod speaking;
 mod stopping;

@@ -12,7 +12,10 @@
 //!                         a goodbye for good
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+};
 
 use bytes::Bytes;
 
@@ -67,8 +70,8 @@ const KEEPALIVE: (u64, u64) = (1_000, limits::KEEPALIVE.as_secs() * 1_000);
 /// Calls remembered whose end was shown: should the answer to it be lost, it is given again.
 const SEEN: usize = limits::RESUMED_CALLS / 2;
 
-/// The client's side of the protocol, from the first connection to the last.
-#[derive(Debug)]
+/// The client's side of the protocol, from the first connection to the last. `Debug` shows nothing of what is said
+/// on it.
 pub struct ClientSession {
     phase: Phase,
     agent: Agent,
@@ -91,6 +94,14 @@ pub struct ClientSession {
     requests: Requests,
     transmit: VecDeque<Bytes>,
     events: VecDeque<ClientEvent>,
+}
+
+impl fmt::Debug for ClientSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut session = f.debug_struct("ClientSession");
+        session.field("phase", &self.phase).field("transmit", &self.transmit.len());
+        session.field("events", &self.events.len()).finish_non_exhaustive()
+    }
 }
 
 impl ClientSession {

@@ -8,7 +8,7 @@
 //!                         a Goodbye, either way, at any time
 //! ```
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, fmt};
 
 use bytes::Bytes;
 
@@ -94,8 +94,7 @@ enum Phase {
     Closing,
 }
 
-/// The server's side of the protocol on one connection.
-#[derive(Debug)]
+/// The server's side of the protocol on one connection. `Debug` shows nothing of what is said on it.
 pub struct ServerSession {
     phase: Phase,
     accepted: Moment,
@@ -110,6 +109,14 @@ pub struct ServerSession {
     /// The bytes in `transmit`.
     waiting: usize,
     events: VecDeque<ServerEvent>,
+}
+
+impl fmt::Debug for ServerSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut session = f.debug_struct("ServerSession");
+        session.field("phase", &self.phase).field("transmit", &self.transmit.len());
+        session.field("events", &self.events.len()).finish_non_exhaustive()
+    }
 }
 
 impl ServerSession {

@@ -5,21 +5,21 @@ use std::time::Duration;
 use crate::{
     code::{Code, Why},
     error::DecodeError,
-    frame::Frame,
-    ids::{CallId, Nonce, Seq, Side, Ticket},
+    frame::{self, Frame},
+    ids::{Answering, CallId, Nonce, Seq, Side, Ticket},
     limits,
     message::{
-        Away, Board, Connected, EndSeen, Ended, Error, HangUp, Hello, IsTyping, Join, Message,
-        Next, Ping, Place, Pong, Ref, Say, SignOff, Typing, Welcome,
+        Away, Board, Connected, EndSeen, Ended, Error, HangUp, Hello, IsTyping, Join, Limits,
+        Message, Next, Ping, Place, Pong, Ref, Say, SignOff, SignOn, Typing, Welcome,
         samples::{name, text},
     },
     session::{
         ClientEvent, ClientSession, Lost, NotOpen, Opening, Role, ServerEvent, ServerSession,
         Settings,
     },
-    text::Agent,
+    text::{Agent, Detail, Secret},
     time::Moment,
-    version::{Version, Versions},
+    version::{self, Version, Versions},
 };
 
 use super::world::{Reads, World, drain, entry, first, parting, seated};
@@ -823,4 +823,35 @@ pub(super) fn sent(client: &mut ClientSession, now: Moment) -> Vec<(Ref, Message
         (frame.reference, Message::decode(frame).unwrap())
     });
     messages.collect()
+}
+
+#[test]
+fn a_session_that_is_printed_keeps_secrets_and_texts() {
+    let canary = "c0ffee-c0ffee";
+    let secret = Secret::new(canary).unwrap();
+    let (ticket, name, answering) = (Ticket([0x5a; 32]), name("Wei"), Answering::ByHand);
+    let sign_on = SignOn { ticket, name, answering, token: Some(secret) };
+    let agent = Agent::new("a test").unwrap();
+    let mut client = ClientSession::new(Opening::SignOn(sign_on), agent, Moment(0));
+    let welcome = Welcome {
+        version: version::CURRENT,
+        features: 0,
+        limits: Limits { frame: limits::FRAME, text: 1 },
+        keepalive_ms: 15_000,
+    };
+    client.handle_message(Ref::NONE, welcome.into(), Moment(0));
+    let mut printed = vec![format!("{client:?}")];
+    let mut server = ServerSession::new(Settings::default(), Moment(0));
+    while let Some(bytes) = client.poll_transmit(Moment(0)) {
+        server.handle(frame::split(&bytes, limits::FRAME).unwrap().unwrap(), Moment(0));
+    }
+    let error: Message = Error { code: Code::DONE, detail: Detail::cut(canary) }.into();
+    server.tell(error.to_frame(Ref::NONE).unwrap());
+    printed.push(format!("{server:?}"));
+    // As text, and as the bytes of a frame.
+    let bytes = canary.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
+    for printed in printed {
+        assert!(!printed.contains("c0ffee") && !printed.contains(&bytes), "{printed}");
+        assert!(!printed.contains("90, 90") && !printed.contains("ZZZZ"), "the ticket: {printed}");
+    }
 }
