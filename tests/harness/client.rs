@@ -130,7 +130,7 @@ impl ClientSetup {
         let mut behind = args.iter().skip_while(|arg| *arg != "--name").skip(1);
         let name = Name::typed(behind.next().map_or(LOGIN_NAME, String::as_str)).ok()?;
         let address: Address = address.parse().ok()?;
-        let address = format!("{}:{}", address.host, address.port).parse().ok()?;
+        let address = address.to_string().parse().ok()?;
         accounts::token(address, &name).map(|token| token.as_str().to_owned())
     }
 

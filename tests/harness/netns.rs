@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Pulled is the cable between the switch and the client's machine: the server's own link stays up. The
-//! addresses are loopback ones, routed nevertheless, since a server without TLS answers on no others.
+//! addresses are loopback ones, routed nevertheless, so that plaintext is taken as well. [`Hosts`] have real ones.
 
 use std::{
     ffi::OsString,
@@ -105,6 +105,78 @@ impl Cable {
 impl Drop for Cable {
     fn drop(&mut self) {
         for machine in [&self.server, &self.client, &self.switch] {
+            let _ = ip(&["netns", "del", machine]);
+        }
+    }
+}
+
+/// A server's machine and clients' machines on one switch, with addresses as they are elsewhere; gone when dropped.
+#[derive(Debug)]
+pub struct Hosts {
+    switch: String,
+    /// The server's machine is the first.
+    machines: Vec<String>,
+}
+
+impl Hosts {
+    /// The server's address of either family.
+    pub const SERVER: [&str; 2] = ["10.77.0.1", "fd77::1"];
+
+    /// Sets up a server's machine, and a client's for each of these addresses.
+    ///
+    /// # Panics
+    /// It can't be done.
+    #[must_use]
+    pub fn connected(clients: &[&str]) -> Self {
+        let switch = name("x");
+        let machines = (0..=clients.len()).map(|n| name(&format!("m{n}"))).collect();
+        let hosts = Self { switch, machines };
+        let switch = hosts.switch.as_str();
+        for machine in hosts.machines.iter().chain([&hosts.switch]) {
+            must(&["netns", "add", machine]);
+        }
+        must(&["-n", switch, "link", "add", "name", "switch", "type", "bridge"]);
+        must(&["-n", switch, "link", "set", "dev", "switch", "up"]);
+        let own = Self::SERVER.map(|address| (0, address));
+        let others = clients.iter().enumerate().map(|(n, address)| (n + 1, *address));
+        for (n, machine) in hosts.machines.iter().enumerate() {
+            let port = format!("port{n}");
+            let to = ["peer", "name", &port, "netns", switch];
+            let link = [&["-n", machine, "link", "add", "name", "eth", "type", "veth"][..], &to];
+            must(&link.concat());
+            must(&["-n", switch, "link", "set", "dev", &port, "master", "switch", "up"]);
+            must(&["-n", machine, "link", "set", "dev", "lo", "up"]);
+            must(&["-n", machine, "link", "set", "dev", "eth", "up"]);
+        }
+        for (n, address) in own.into_iter().chain(others) {
+            let machine = &hosts.machines[n];
+            if address.contains(':') {
+                // Without asking first whether somebody else has it, which takes a second.
+                let network = format!("{address}/16");
+                must(&["-n", machine, "addr", "add", &network, "dev", "eth", "nodad"]);
+            } else {
+                must(&["-n", machine, "addr", "add", &format!("{address}/16"), "dev", "eth"]);
+            }
+        }
+        hosts
+    }
+
+    /// What runs a program on the server's machine.
+    #[must_use]
+    pub fn on_server(&self) -> Vec<OsString> {
+        on(&self.machines[0])
+    }
+
+    /// What runs a program on the machine of the client with this number, from 0.
+    #[must_use]
+    pub fn on_client(&self, n: usize) -> Vec<OsString> {
+        on(&self.machines[n + 1])
+    }
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        for machine in self.machines.iter().chain([&self.switch]) {
             let _ = ip(&["netns", "del", machine]);
         }
     }

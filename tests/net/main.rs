@@ -7,9 +7,11 @@
 //!   of that is done.
 //! - `cable`: the cable is pulled in mid-call, between two machines that are network namespaces.
 //!   `HELPLINE_CABLES` says how often.
+//! - `elsewhere`: callers and operators on other machines, what one address may do, and who is cut.
 
 #![cfg(test)]
 
 mod cable;
+mod elsewhere;
 mod every_byte;
 mod storm;

@@ -371,6 +371,9 @@ impl Guard {
 }
 
 #[cfg(test)]
+mod timing;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
