@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use helpline_proto::text::Name;
 use helpline_tests::{
     Client, ClientSetup, Home, Server, ServerSetup, accounts, have,
     netns::{Cable, Hosts},
@@ -29,6 +30,13 @@ fn call(hosts: &Hosts, n: usize, server: &Server) -> ClientSetup {
 fn link(server: &Server) -> String {
     let ready = server.wait_for_stderr("callers elsewhere: helpline call ");
     ready.rsplit_once(' ').unwrap().1.to_owned()
+}
+
+/// The desk of Wei, who has the link and the token.
+fn desk_by_link(server: &Server) -> ClientSetup {
+    let token = accounts::token(server.address(), &Name::new("Wei").unwrap()).unwrap();
+    let desk = Client::desk(link(server)).name("Wei").args(["--auto"]);
+    desk.env("HELPLINE_TOKEN", token.as_str())
 }
 
 #[test]
@@ -71,10 +79,7 @@ fn a_token_is_told_to_nobody_who_was_never_met() {
         assert_eq!(refused.code, 77, "a second time as well: {}", refused.stderr);
     }
     assert!(!home.path().join("config/helpline/known-servers").exists(), "it stays unknown");
-    let token = accounts::token(server.address(), &helpline_proto::text::Name::new("Wei").unwrap())
-        .unwrap();
-    let by_link = Client::desk(link(&server)).name("Wei").args(["--auto"]).home(&home);
-    let by_link = by_link.env("HELPLINE_TOKEN", token.as_str()).through(hosts.on_client(0)).start();
+    let by_link = desk_by_link(&server).home(&home).through(hosts.on_client(0)).start();
     by_link.wait_for_stderr("-- signed on");
 }
 
@@ -166,9 +171,7 @@ fn an_operator_bans_the_address_of_the_caller_and_no_other() {
     let server = open(&hosts, 1, Server::with());
     let mut eve = call(&hosts, 2, &server).start();
     eve.wait_for_stderr("-- position 1 of 1");
-    let mut wei = Client::desk(server.address()).name("Wei").json().args(["--auto"]);
-    wei = wei.through(hosts.on_server());
-    let mut wei = wei.start();
+    let mut wei = desk_by_link(&server).json().through(hosts.on_server()).start();
     wei.expect("connected");
     wei.command(
         &serde_json::json!({"kind": "ban", "ref": 3, "body": {"for_s": 3600, "reason": "noise"}}),
@@ -191,10 +194,7 @@ fn a_disabled_operator_is_cut_wherever_they_are() {
     }
     let hosts = Hosts::connected(&CLIENTS);
     let server = open(&hosts, 0, Server::with());
-    let name = helpline_proto::text::Name::new("Wei").unwrap();
-    let token = accounts::token(server.address(), &name).unwrap();
-    let desk = Client::desk(link(&server)).name("Wei").args(["--auto"]).through(hosts.on_client(0));
-    let mut wei = desk.env("HELPLINE_TOKEN", token.as_str()).start();
+    let mut wei = desk_by_link(&server).through(hosts.on_client(0)).start();
     wei.wait_for_stderr("-- signed on");
     let ada = call(&hosts, 1, &server).start();
     ada.wait_for_stderr("-- on the line with Wei");
