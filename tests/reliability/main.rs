@@ -170,7 +170,7 @@ fn page(runs: &[Value]) -> String {
             }
         }
     }
-    page + &planted(runs) + &coverage(runs)
+    page + &hostile(runs) + &planted(runs) + &coverage(runs)
 }
 
 /// What went wrong in the simulator, and how often.
@@ -185,6 +185,30 @@ fn coverage(runs: &[Value]) -> String {
 
 fn of<'a>(runs: &'a [Value], proof: &'a str) -> impl Iterator<Item = &'a Value> {
     runs.iter().filter(move |run| run["proof"] == proof)
+}
+
+/// What the line was attacked with, and how the others fared.
+fn hostile(runs: &[Value]) -> String {
+    let mut table = String::from(HOSTILE);
+    let attacks: Vec<&Value> = of(runs, "hostile").collect();
+    assert!(!attacks.is_empty(), "no figures of hostile");
+    for attack in attacks {
+        let text = |key| attack[key].as_str().unwrap_or_default();
+        let of = |key: &str| match &attack[key] {
+            Value::Null => String::new(),
+            number if number.is_f64() => number.to_string(),
+            number => figure(number),
+        };
+        let cells = ["times", "p50_ms", "p99_ms", "dial_worst_ms", "grown_mib"].map(of);
+        table += &format!("| {} | {} | {} |\n", text("attack"), text("wire"), cells.join(" | "));
+    }
+    table += HANDSHAKES;
+    for run in of(runs, "handshakes") {
+        let what = run["what"].as_str().unwrap_or_default();
+        table +=
+            &format!("| {what} | {} | {} |\n", figure(&run["each_us"]), figure(&run["a_second"]));
+    }
+    table
 }
 
 fn planted(runs: &[Value]) -> String {
@@ -251,6 +275,28 @@ So often in the run above. A run of that size in which one of these is 0 fails: 
 
 | | times |
 |---|---|
+";
+
+const HOSTILE: &str = "
+## Hostile peers
+
+The release program is attacked, in plaintext and under TLS, while one call goes on that asks and answers every
+50 ms, and somebody dials in every 500 ms with the real program over TLS. Nobody who dials in fails to get in, the
+program never ends, and the call's answers come in less than a second, 99 of 100 times.
+
+```sh
+cargo test -p helpline-tests --test hostile -- --nocapture
+```
+
+| attack | wire | times | ms to an answer and back, median | 99 of 100 | ms until somebody was in, worst | MiB more |
+|---|---|---|---|---|---|---|
+";
+
+const HANDSHAKES: &str = "
+What TLS costs the server, in processor time:
+
+| | µs each | a second and core |
+|---|---|---|
 ";
 
 const PLANTED: &str = "
