@@ -2,7 +2,7 @@
 //!
 //! Plain code in two halves around the commit, so that a test can stand between them.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use helpline_proto::{
     code::Code,
@@ -29,11 +29,13 @@ use crate::{
 pub use self::guard::Policy;
 use self::{
     guard::Guard,
+    later::Later,
     peers::{Peers, State},
 };
 
 mod guard;
 mod keeping_out;
+mod later;
 mod peers;
 pub mod thread;
 
@@ -134,8 +136,7 @@ pub struct Core<S> {
     look_at: Option<Moment>,
     /// When what is kept no longer is deleted next.
     tidy_at: Moment,
-    /// Refusals that are told later, by when.
-    held: BTreeMap<(Moment, ConnectionId), Message>,
+    later: Later,
     refused: u32,
     refused_since: Option<Moment>,
     /// For [`Bug::PageReadBeforeCommit`].
@@ -162,7 +163,7 @@ impl<S: Store> Core<S> {
             access_version: None,
             look_at: S::SHARED.then_some(now.moment),
             tidy_at: now.moment,
-            held: BTreeMap::new(),
+            later: Later::default(),
             refused: 0,
             refused_since: None,
             early_page: None,
@@ -271,8 +272,10 @@ impl<S: Store> Core<S> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Moment> {
         let refused = self.refused_since.map(|since| since + limits::BOARD_EVERY);
-        let held = self.held.keys().next().map(|(due, _)| *due);
-        [refused, held, self.look_at, self.switchboard.poll_timeout()].into_iter().flatten().min()
+        [refused, self.later.next(), self.look_at, self.switchboard.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Who waits and who talks to whom.
@@ -313,6 +316,9 @@ impl<S: Store> Core<S> {
                 if let Some(party) = self.peers.party(id) {
                     self.switchboard.handle(now, Input::Away(party), effects);
                     self.follow(turn, None, effects);
+                    turn.releases.push(Release::Refuse(id, tell::gone()));
+                } else if self.later.forget(id) {
+                    // Else it would be kept of everybody who guesses and leaves, and they may be many.
                     turn.releases.push(Release::Refuse(id, tell::gone()));
                 }
             }

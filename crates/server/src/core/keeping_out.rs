@@ -48,9 +48,7 @@ impl<S: Store> Core<S> {
 
     /// Does what time alone brings.
     pub(super) fn keep_watch(&mut self, now: Now, turn: &mut Turn, effects: &mut Vec<Effect>) {
-        while let Some(first) = self.held.first_entry().filter(|first| first.key().0 <= now.moment)
-        {
-            let ((_, id), message) = first.remove_entry();
+        while let Some((id, message)) = self.later.take_due(now.moment) {
             turn.releases.push(Release::Refuse(id, message));
         }
         if self.look_at.is_none_or(|due| due > now.moment) {
@@ -123,7 +121,7 @@ impl<S: Store> Core<S> {
             return self.refuse(id, outbox, message, turn);
         }
         self.peers.stranger(id, outbox);
-        self.held.insert((now.moment + later, id), message);
+        self.later.tell(id, now.moment + later, message);
     }
 
     /// Somebody was let in: what follows beside their place or seat.

@@ -102,6 +102,12 @@ impl Peers {
         }
     }
 
+    /// How many connections are known.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.peers.len()
+    }
+
     pub(super) fn party(&self, id: ConnectionId) -> Option<Party> {
         self.peers.get(&id)?.bound
     }

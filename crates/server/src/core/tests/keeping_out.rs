@@ -138,7 +138,21 @@ fn wrong_tokens_are_answered_later_and_later_and_right_ones_at_once() {
     };
     assert_eq!(told(), [0, 0, 0, 1, 0]);
     assert_eq!(told(), [0, 0, 0, 0, 1]);
-    assert_eq!(line.core.held.len(), 0);
+    assert_eq!(line.core.later.len(), 0);
+}
+
+#[test]
+fn nothing_is_kept_of_those_who_guess_and_leave() {
+    let mut line = line(Policy::default());
+    let mut outboxes: Vec<_> =
+        (1..=9).map(|id| line.lets(knock(id, EVE).sign_on("wei", Some("x"))).1).collect();
+    assert_eq!((line.core.later.len(), line.core.peers.count()), (6, 6));
+    line.turn((1..=9).map(|id| Inbox::Gone(ConnectionId(id))));
+    assert_eq!((line.core.later.len(), line.core.peers.count()), (0, 0));
+    // Whoever has only ended their own side is let go of, and hears nothing about the token.
+    assert_eq!(code(&take(&mut outboxes[8])), Code::DONE);
+    line.pass(Duration::from_secs(5));
+    assert_eq!(take(&mut outboxes[8]), []);
 }
 
 #[test]
