@@ -216,6 +216,8 @@ impl<S: Store> Core<S> {
         let Party::Operator(operator) = from else {
             return turn.releases.push(answer(tell::refusal(Refusal::NotAllowed)));
         };
+        // Who was sent away in this very turn has nobody to hear an answer.
+        let Some((by, _)) = self.guard.who(operator) else { return };
         let is_wrong = match invite.until {
             Some(until) => until <= now.at,
             None => invite.uses == Uses::Many,
@@ -234,8 +236,8 @@ impl<S: Store> Core<S> {
         let invitation =
             Invitation { code: SecretHash::of(&code), uses: invite.uses, until: invite.until };
         self.guard.invite(invitation);
-        let by = self.guard.who(operator).map(|(name, _)| name.as_str().to_owned());
-        turn.writes.push(Write::Invitation { invitation, by: by.unwrap_or_default(), at: now.at });
+        let by = by.as_str().to_owned();
+        turn.writes.push(Write::Invitation { invitation, by, at: now.at });
         self.audit(now, operator, Did::Invited, invitation.to_string(), turn);
         turn.releases.push(answer(Invited { code, until: invite.until }.into()));
     }

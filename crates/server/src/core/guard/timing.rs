@@ -8,15 +8,21 @@ use super::*;
 const AT_ONCE: u32 = 32;
 
 /// How much longer one kind of look takes than the other: Welch's t, and the difference in nanoseconds a look.
-/// Both are timed in turns, and the slowest tenth, in which somebody else had the processor, is left out.
-fn difference(times: usize, mut looks: [impl FnMut(); 2]) -> (f64, f64) {
+/// Both are timed in turns, and the slowest tenth, in which somebody else had the processor, is left out. Each look
+/// is at fresh copies, so that the one kind doesn't lie better in memory than the other.
+fn difference(
+    times: usize,
+    asked: [(&Name, &Secret); 2],
+    look: impl Fn(&Name, &Secret),
+) -> (f64, f64) {
     let mut took = [Vec::with_capacity(times), Vec::with_capacity(times)];
     for round in 0..times {
         for turn in 0..2 {
             let which = (turn + round) % 2;
+            let (name, token) = (asked[which].0.clone(), asked[which].1.clone());
             let begun = Instant::now();
             for _ in 0..AT_ONCE {
-                looks[which]();
+                look(&name, &token);
             }
             took[which].push(begun.elapsed().as_nanos());
         }
@@ -36,10 +42,7 @@ fn difference(times: usize, mut looks: [impl FnMut(); 2]) -> (f64, f64) {
 #[test]
 fn how_wrong_a_token_is_does_not_show_in_the_time() {
     let asked = env::var("HELPLINE_TIMING").ok();
-    let (times, most) = match &asked {
-        Some(asked) => (asked.parse().expect("a number of measurements"), 4.5),
-        None => (5_000, 10.0),
-    };
+    let times = asked.as_ref().map_or(5_000, |times| times.parse().expect("how many"));
     let token = format!("{}f", "0123456789abcde".repeat(5).get(..63).unwrap());
     let account = |name: &str| Account {
         name: Name::new(name).unwrap(),
@@ -56,19 +59,16 @@ fn how_wrong_a_token_is_does_not_show_in_the_time() {
     let look = |name: &Name, token: &Secret| {
         assert!(black_box(guard.recognise(far, black_box(name), black_box(Some(token)))).is_err());
     };
-    // Whoever else has work to do on this machine is heard, too: three tries.
-    let found = (0..3).map(|_| {
-        let looks: [&mut dyn FnMut(); 2] =
-            [&mut || look(&wei, &nearly), &mut || look(&wei, &not_at_all)];
-        difference(times, looks)
-    });
-    let tokens: Vec<_> = found.take_while(|(t, _)| t.abs() >= most).collect();
-    println!("{times} measurements; too much: {tokens:?}");
-    assert!(tokens.len() < 3, "a token that is nearly right: t and ns {tokens:?}");
+    // A few measurements, beside others who have work to do here, only show what is gross.
+    let differ = |tries: &[(f64, f64)]| {
+        tries.iter().all(|(t, nanos)| nanos.abs() >= 1000.0 || asked.is_some() && t.abs() >= 4.5)
+    };
+    let pair = [(&wei, &nearly), (&wei, &not_at_all)];
+    let tokens: Vec<_> = (0..3).map(|_| difference(times, pair, look)).collect();
+    println!("{times} measurements of a token that is nearly right: t and ns {tokens:?}");
+    assert!(!differ(&tokens), "a token that is nearly right: t and ns {tokens:?}");
     // To look a name up takes a moment. What is to be seen of that from outside is nothing.
-    let looks: [&mut dyn FnMut(); 2] =
-        [&mut || look(&wei, &not_at_all), &mut || look(&eve, &not_at_all)];
-    let (t, nanos) = difference(times, looks);
+    let (t, nanos) = difference(times, [(&wei, &not_at_all), (&eve, &not_at_all)], look);
     println!("a known name, compared with an unknown one: t {t:.1}, {nanos:.1} ns");
     assert!(nanos.abs() < 1000.0, "an unknown name takes {nanos} ns less");
 }

@@ -336,6 +336,18 @@ fn an_invitation_lets_in_once() {
 }
 
 #[test]
+fn who_is_sent_away_invites_nobody_in_that_very_turn() {
+    let mut line = line(Policy::default());
+    line.lets(knock(1, EVE).sign_on("wei", Some("wei's")));
+    line.disk.administer(|access| access.accounts[0].disabled = true);
+    let invite = Invite { uses: Uses::Once, until: None };
+    let (arrives, _outbox) = knock(2, EVE).join(None);
+    line.turn([arrives, knock(1, EVE).asks(ServerEvent::Invite(Ref(6), invite))]);
+    assert_eq!(line.core.switchboard().operators(), 0);
+    assert!(line.disk.access().invitations.is_empty());
+}
+
+#[test]
 fn an_invitation_is_not_used_up_by_hearing_busy() {
     let disk = Disk::default();
     let code = SecretHash::of(&secret("once-only"));
