@@ -131,12 +131,23 @@ impl Guard {
         }
     }
 
-    /// Bans a network from now on.
-    pub(super) fn ban(&mut self, ban: Ban, at: UnixMillis) {
+    /// Bans a network from now on. False if it is already, and for no less long.
+    pub(super) fn ban(&mut self, ban: Ban, at: UnixMillis) -> bool {
         let bans = if self.policy.private { &mut self.unwritten } else { &mut self.bans };
-        bans.retain(|ban| ban.until > at);
+        // The longest one counts, so one is enough of each network, however often somebody bans it.
+        if bans.iter().any(|other| other.network == ban.network && other.until >= ban.until) {
+            return false;
+        }
+        bans.retain(|other| other.until > at && other.network != ban.network);
         bans.push(ban);
         self.close();
+        true
+    }
+
+    /// Every ban there is.
+    #[cfg(test)]
+    pub(super) fn bans(&self) -> Vec<Ban> {
+        self.bans.iter().chain(&self.unwritten).copied().collect()
     }
 
     /// Whether something has run out that is still written down.

@@ -189,13 +189,15 @@ impl<S: Store> Core<S> {
         let longest = u32::try_from(limits::BAN_LONGEST.as_secs()).unwrap_or(u32::MAX);
         let seconds = i64::from(ban.for_s.clamp(1, longest));
         let until = UnixMillis(now.at.0.saturating_add(seconds * 1000));
-        self.guard.ban(gate::Ban { network, until }, now.at);
+        let is_new = self.guard.ban(gate::Ban { network, until }, now.at);
         let mut about = format!("until {}", calendar::utc(until));
         if !self.guard.policy().private {
             about = format!("{network} {about}");
             let (by, reason) = (self.guard.who(operator).map(|(name, _)| name), ban.reason.clone());
             let by = by.map_or_else(String::new, |name| name.as_str().to_owned());
-            turn.writes.push(Write::Ban { network, until, reason, by, at: now.at });
+            if is_new {
+                turn.writes.push(Write::Ban { network, until, reason, by, at: now.at });
+            }
         }
         self.audit(now, operator, Did::Banned, about, turn);
         self.switchboard.handle(now, Input::Bar { call, by: By::Operator }, effects);

@@ -107,7 +107,11 @@ pub(super) fn add_account(
     )
 }
 
+/// Adds a ban, in the place of those of the same network that it outlasts.
 pub(super) fn add_ban(database: &Connection, ban: &NewBan<'_>) -> rusqlite::Result<()> {
+    database
+        .prepare_cached("DELETE FROM ban WHERE network = ? AND until <= ?")?
+        .execute(params![ban.network.to_string(), ban.until.0])?;
     database
         .prepare_cached(
             "INSERT INTO ban (network, until, reason, made_by, made_at) VALUES (?, ?, ?, ?, ?)",

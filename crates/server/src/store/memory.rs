@@ -205,6 +205,7 @@ impl Recorded {
                 Ok(())
             }
             Write::Ban { network, until, .. } => {
+                self.access.bans.retain(|ban| ban.network != *network || ban.until > *until);
                 self.access.bans.push(Ban { network: *network, until: *until });
                 Ok(())
             }

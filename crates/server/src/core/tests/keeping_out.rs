@@ -13,6 +13,7 @@ use super::*;
 use crate::{
     access::{Account, Did, Invitation, Role, Seat, SecretHash},
     gate,
+    network::Network,
     store::memory::Disk,
 };
 
@@ -245,6 +246,23 @@ fn a_call_that_is_over_can_still_be_why_its_caller_is_banned() {
     assert_eq!(names(&take(&mut weis)), ["banned"]);
     let (refused, _) = line.lets(knock(3, EVE).join(None));
     assert_eq!(code(&refused), Code::BANNED);
+}
+
+#[test]
+fn an_address_that_is_banned_again_and_again_is_banned_once() {
+    for private in [false, true] {
+        let mut line = line(Policy { private, ..Policy::default() });
+        let _eve = line.lets(knock(1, EVE).join(None));
+        let (_, mut weis) = line.lets(knock(2, "192.0.2.9").sign_on("wei", Some("wei's")));
+        take(&mut weis);
+        line.turn([60, 60, 90, 30].map(|for_s| knock(2, EVE).bans(1, for_s)));
+        let told = names(&take(&mut weis));
+        assert_eq!(told.iter().filter(|name| **name == "banned").count(), 4, "{told:?}");
+        let network = Network::around(EVE.parse().unwrap());
+        let bans = [gate::Ban { network, until: UnixMillis(90_000) }];
+        assert_eq!(line.core.guard.bans(), bans, "the longest");
+        assert_eq!(line.disk.access().bans, if private { &[][..] } else { &bans });
+    }
 }
 
 #[test]

@@ -108,6 +108,13 @@ fn bans_and_invitations_are_the_same_whoever_makes_them() {
     let bans = admin.bans(UnixMillis(2)).unwrap();
     assert_eq!((&bans[0], bans[1].by.as_str(), bans[1].reason.as_str()), (&ban, "Wei", "threats"));
     assert_eq!(admin.bans(until).unwrap(), []);
+    // One that is outlasted goes.
+    let longer = NamedBan { until: UnixMillis(110), ..ban.clone() };
+    admin.ban(&longer, &audit(Did::Banned)).unwrap();
+    assert_eq!(
+        admin.bans(UnixMillis(2)).unwrap().iter().filter(|ban| ban.network == first).count(),
+        1
+    );
     let invitations = admin.invitations(UnixMillis(50)).unwrap();
     assert_eq!((invitations.len(), invitations[0].invitation), (1, once));
 
@@ -120,7 +127,10 @@ fn bans_and_invitations_are_the_same_whoever_makes_them() {
     store.commit(&[Write::Tidy { now: until, ended_before: None }]).unwrap();
     let access = store.access().unwrap();
     assert_eq!((access.bans, access.invitations), (vec![], vec![]));
-    assert_eq!(audits(&admin), [Did::Banned, Did::Invited, Did::SignedOn, Did::Lifted]);
+    assert_eq!(
+        audits(&admin),
+        [Did::Banned, Did::Invited, Did::SignedOn, Did::Banned, Did::Lifted]
+    );
 }
 
 #[test]
