@@ -260,6 +260,11 @@ impl Guard {
         self.caller_gone(call);
         if let Origin::Address(address) = origin {
             self.callers.insert(call, address);
+            for (last, from) in self.operators.values_mut().filter_map(|on| on.last.as_mut()) {
+                if *last == call {
+                    *from = Some(address);
+                }
+            }
             self.networks.entry(Network::around(address)).or_default().insert(call);
         }
     }

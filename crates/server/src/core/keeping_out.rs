@@ -10,7 +10,9 @@ use helpline_proto::{
     text::{Detail, Secret},
     time::UnixMillis,
 };
-use helpline_switchboard::{Effect, Expulsion, Input, Now, OperatorId, Party, Refusal, Snapshot};
+use helpline_switchboard::{
+    Effect, Expulsion, Input, KeptState, Now, OperatorId, Party, Refusal, Snapshot,
+};
 
 use crate::{
     access::{Audit, Did, Invitation, Seat, SecretHash, invitation_code},
@@ -39,6 +41,11 @@ impl<S: Store> Core<S> {
         for kept in &snapshot.operators {
             let token = tokens.iter().find(|(operator, _)| *operator == kept.operator);
             self.guard.signed_on(kept.operator, kept.name.clone(), token.map(|(_, token)| *token));
+        }
+        for kept in &snapshot.calls {
+            if let KeptState::Connected { operator, .. } = kept.state {
+                self.guard.answered(operator, kept.call);
+            }
         }
         self.guard.set(self.store.access()?);
         // Those who don't belong any more are sent away in the next turn.

@@ -77,6 +77,12 @@ impl Knock {
         self.arrives(ServerEvent::SignOn(Ref(1), sign_on))
     }
 
+    /// Comes back as whoever had this ticket.
+    fn resumes(&self, ticket: u8, side: Side) -> (Inbox, Outbox) {
+        let resume = Resume { ticket: Ticket([ticket; 32]), side, shown: Vec::new() };
+        self.arrives(ServerEvent::Resume(Ref(2), resume))
+    }
+
     fn asks(&self, event: ServerEvent) -> Inbox {
         Inbox::Asked(ConnectionId(self.id), vec![event])
     }
@@ -246,6 +252,32 @@ fn a_call_that_is_over_can_still_be_why_its_caller_is_banned() {
     assert_eq!(names(&take(&mut weis)), ["banned"]);
     let (refused, _) = line.lets(knock(3, EVE).join(None));
     assert_eq!(code(&refused), Code::BANNED);
+}
+
+#[test]
+fn a_caller_who_came_back_from_elsewhere_is_banned_there_after_a_restart_too() {
+    const ELSEWHERE: &str = "198.51.100.9";
+    for is_over in [false, true] {
+        let mut line = line(Policy::default());
+        let _eve = line.lets(knock(1, EVE).join(None));
+        let _wei = line.lets(knock(2, "192.0.2.9").sign_on("wei", Some("wei's")));
+        line.core = guarded(&line.disk, 4, Policy::default());
+        let _eve = line.lets(knock(11, ELSEWHERE).resumes(1, Side::Caller));
+        let (_, mut weis) = line.lets(knock(12, "192.0.2.9").resumes(2, Side::Operator));
+        if is_over {
+            let call = CallId([1; 16]);
+            line.turn([
+                knock(11, EVE).asks(ServerEvent::HangUp(Ref(1), HangUp { call })),
+                knock(11, EVE).asks(ServerEvent::EndSeen(EndSeen { call })),
+                knock(12, EVE).asks(ServerEvent::EndSeen(EndSeen { call })),
+            ]);
+        }
+        take(&mut weis);
+        line.turn([knock(12, EVE).bans(1, 60)]);
+        assert!(names(&take(&mut weis)).contains(&"banned"), "over: {is_over}");
+        let (refused, _) = line.lets(knock(13, ELSEWHERE).join(None));
+        assert_eq!(code(&refused), Code::BANNED);
+    }
 }
 
 #[test]
