@@ -11,7 +11,7 @@ use helpline_tests::{Peer, Proof, Server, have, tool};
 use serde_json::{Value, json};
 
 use crate::{
-    siege::{besieged, line},
+    siege::{besieged, line, turn},
     wire::Wire,
 };
 
@@ -61,6 +61,13 @@ fn refusing(error: &str, when: &str) -> helpline_tests::ServerSetup {
     line().through(strace.into_iter().map(str::to_owned).chain([injected]))
 }
 
+/// What was injected has happened.
+fn refuses(server: &Server) {
+    let stderr = server.stderr();
+    let is_told = stderr.iter().any(|line| line.contains("cannot accept a connection"));
+    assert!(is_told, "{stderr:?}");
+}
+
 #[test]
 fn connections_that_the_system_will_not_accept_are_tried_again_without_spinning() {
     const CALLERS: usize = 20;
@@ -77,6 +84,7 @@ fn connections_that_the_system_will_not_accept_are_tried_again_without_spinning(
                 caller.expect_place();
                 caller.hang_up();
             }
+            refuses(server);
             let mut figures = vec![("wire", json!("both")), ("times", json!(CALLERS))];
             figures.extend(looked_at(server));
             figures
@@ -89,10 +97,12 @@ fn a_system_that_accepts_nobody_any_more_costs_nothing_and_ends_no_call() {
     if !have(tool("strace")) {
         return;
     }
+    let _turn = turn();
     let server = refusing("EMFILE", "8+").start();
     let (mut caller, mut operator) = Peer::pair(server.address());
     let waiting: Vec<TcpStream> = (0..50).filter_map(|_| knock(server.address())).collect();
     let figures = looked_at(&server);
+    refuses(&server);
     Peer::chat(&mut caller, &mut operator, "still there");
     println!("{} wait in the kernel: {figures:?}", waiting.len());
 }

@@ -20,7 +20,7 @@ use serde_json::json;
 
 use crate::{
     noise::Noise,
-    siege::{besieged, grown, line, mib},
+    siege::{besieged, from_another_machine, grown, line, mib, turn},
     wire::{Connection, Wire},
 };
 
@@ -48,6 +48,7 @@ fn flood(
                     let (done, one, wire) = (&done, &one, &wire);
                     let mut noise = Noise(proof.seed().wrapping_add(attacker));
                     scope.spawn(move || {
+                        from_another_machine();
                         while begun.elapsed() < lasts {
                             // Being turned away is what a flood is for.
                             let some = one(wire, address, &mut noise).unwrap_or(1);
@@ -142,6 +143,7 @@ fn connect_and_leave(wire: &Wire, server: &Server, times: usize) {
     thread::scope(|scope| {
         for _ in 0..ATTACKERS {
             scope.spawn(|| {
+                from_another_machine();
                 for _ in 0..times.div_ceil(ATTACKERS.try_into().unwrap()) {
                     let mut connection = wire.connect(server.address()).unwrap();
                     // One that is displaced in the middle of it has left, too.
@@ -190,6 +192,7 @@ fn who_connects_and_leaves_leaves_nothing_behind() {
 #[test]
 fn handshakes_a_second_and_core() {
     const HANDSHAKES: u32 = 2_000;
+    let _turn = turn();
     for (what, kind, resumption) in [
         ("whole handshakes", HandshakeKind::Full, Resumption::disabled()),
         ("resumed handshakes", HandshakeKind::Resumed, Resumption::in_memory_sessions(64)),

@@ -24,7 +24,7 @@ use serde_json::json;
 
 use crate::{
     noise::{Noise, goldens, malformed},
-    siege::{besieged, grown, line, mib},
+    siege::{besieged, from_another_machine, grown, line, mib},
     wire::{Wire, bytes_of},
 };
 
@@ -41,6 +41,7 @@ fn together(proof: &Proof, times: usize, one: impl Fn(&mut Noise) -> usize + Syn
             let (done, one) = (&done, &one);
             let mut noise = Noise(proof.seed().wrapping_add(attacker));
             scope.spawn(move || {
+                from_another_machine();
                 while done.load(Ordering::Relaxed) < times {
                     done.fetch_add(one(&mut noise), Ordering::Relaxed);
                 }

@@ -283,7 +283,8 @@ const HOSTILE: &str = "
 The release program is attacked, in plaintext and under TLS, while one call goes on that asks and answers every
 50 ms, and somebody dials in every 500 ms with the real program over TLS. Everybody who dials in gets in, the few who
 made room for a newer connection when they call again; the program never ends, and the call's answers come in less
-than a second, 99 of 100 times. The attackers have no machine of their own: they take their share of the same cores.
+than a second, 99 of 100 times. The attackers have no machine of their own; those with many threads let the others go
+first on its cores (nice 19).
 
 ```sh
 cargo test -p helpline-tests --test hostile -- --nocapture
