@@ -48,7 +48,7 @@ pub(crate) fn besieged(
     let _turn = turn();
     allow_descriptors();
     // Built before anybody waits for it.
-    helpline();
+    let _built = helpline();
     let server = setup.start();
     let (mut caller, mut operator) = Peer::pair(server.address());
     let over = AtomicBool::new(false);
