@@ -1,9 +1,10 @@
 use std::task::{Context, Poll, Waker};
 
 use helpline_proto::{
+    code::Code,
     frame,
-    ids::{Answering, Nonce, Resumable, Seq, Ticket},
-    message::{Answer, EndSeen, Goodbye, HangUp, Join, Resume, Say},
+    ids::{Answering, Nonce, Resumable, Seq, Side, Ticket},
+    message::{Answer, EndSeen, Goodbye, HangUp, Join, Resume, Say, Shown, SignOn},
     text::{LineName, Name, Text},
     time::UnixMillis,
 };
