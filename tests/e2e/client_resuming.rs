@@ -358,7 +358,7 @@ fn a_desk_that_comes_back_too_late_signs_on_anew_and_names_what_was_not_said() {
     ada.expect_connected();
     wei.expect("connected");
     let again = desk(&server, &home);
-    server.signal(Signal::STOP);
+    server.freeze();
     wei.type_line("maybe too late");
     is_written_down(&home, "maybe too late");
     wei.kill();

@@ -8,7 +8,6 @@ use std::{
 
 use helpline_proto::limits;
 use helpline_tests::{Client, Event, Peer, Server, have};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// A program at a desk, in a call with a wire caller.
@@ -262,7 +261,7 @@ fn n13_a_killed_server_is_told_and_what_was_not_said_is_said_to_the_next_one() {
     call.expect("connected");
     desk.expect("connected");
     // It hears nothing any more, then it is gone.
-    server.signal(Signal::STOP);
+    server.freeze();
     call.command(&json!({"kind": "say", "ref": 3, "body": {"text": "lost words"}}));
     thread::sleep(Duration::from_millis(200));
     server.crash();

@@ -18,6 +18,7 @@ use crate::{
     binaries::helpline_server,
     home::Home,
     process::{self, Finished, Process},
+    wait_until,
 };
 
 /// The operator of a server that has a disk of its own.
@@ -386,6 +387,13 @@ impl Server {
         self.process.wait()
     }
 
+    /// Stops it with SIGSTOP and waits until none of its threads runs any more. The signal alone isn't enough:
+    /// until the thread that got it has run, the others read, keep and answer.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        wait_until("the server is still", || is_still(self.id()).then_some(()));
+    }
+
     /// Kills it with SIGKILL and waits until its port is free.
     pub fn crash(&mut self) {
         self.process.kill();
@@ -423,4 +431,13 @@ fn listening(line: &str) -> Option<SocketAddr> {
     }
     let json: serde_json::Value = serde_json::from_str(line).ok()?;
     (json["event"] == "listening").then(|| json["addr"].as_str()?.parse().ok()).flatten()
+}
+
+/// Whether every thread of a process is stopped: the signal alone doesn't say so. Where nobody can tell, it counts.
+fn is_still(id: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{id}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let state = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        state.rsplit_once(')').is_none_or(|(_, state)| state.starts_with(" T"))
+    })
 }

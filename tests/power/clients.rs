@@ -10,7 +10,7 @@ use helpline_proto::ids::Side;
 use helpline_server::store::DATABASE;
 use helpline_tests::{
     Client, ClientSetup, Home, PATIENCE, Proof, Server, Transcripts, checker::Checker, dice::Dice,
-    person::Person, wait_until,
+    person::Person,
 };
 use rustix::process::Signal;
 use serde_json::json;
@@ -122,8 +122,7 @@ impl Leg {
         let first = self.dice.below(self.people.len());
         let victims: Vec<usize> = (0..count).map(|n| (first + n) % self.people.len()).collect();
         if freezes {
-            self.server.signal(Signal::STOP);
-            wait_until("the server is still", || is_still(self.server.id()).then_some(()));
+            self.server.freeze();
             self.have_lines_kept(&victims);
         }
         for victim in &victims {
@@ -312,15 +311,6 @@ impl Someone {
             }
         }
     }
-}
-
-/// Whether every thread of a process is stopped: the signal alone doesn't say so. Where nobody can tell, it counts.
-fn is_still(id: u32) -> bool {
-    let Ok(threads) = fs::read_dir(format!("/proc/{id}/task")) else { return true };
-    threads.flatten().all(|thread| {
-        let state = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-        state.rsplit_once(')').is_none_or(|(_, state)| state.starts_with(" T"))
-    })
 }
 
 /// Everything that somebody's clients keep in files.
