@@ -17,12 +17,13 @@
 
 use std::{
     borrow::Cow,
+    convert::Infallible,
     io,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
-        mpsc as blocking,
+        mpsc::{self as blocking, RecvTimeoutError},
     },
     thread,
     time::Duration,
@@ -95,7 +96,8 @@ pub struct Prompt {
     drafts: watch::Receiver<String>,
     /// Room for the last job, so that closing waits for what is to be printed, but not for room.
     closing: Option<mpsc::OwnedPermit<Job>>,
-    ended: blocking::Receiver<()>,
+    /// Disconnected once both threads are done.
+    ended: blocking::Receiver<Infallible>,
     modes: Modes,
     shared: Arc<Shared>,
 }
@@ -111,7 +113,8 @@ impl Prompt {
         let (drafts_sender, drafts) = watch::channel(String::new());
         let (typed_sender, typed) = mpsc::channel(TYPED_AHEAD + RESERVED);
         let (jobs, jobs_receiver) = mpsc::channel(JOBS);
-        let (ended_sender, ended) = blocking::sync_channel(1);
+        let (editor_alive, ended) = blocking::channel();
+        let printer_alive = editor_alive.clone();
         let closing = jobs.clone().try_reserve_owned().ok();
         let shared = Arc::new(Shared {
             stage: Mutex::new(Stage::Away),
@@ -127,14 +130,15 @@ impl Prompt {
         let mut editor = editor(&shared, &typed_sender).map_err(into_io)?;
         let external = editor.create_external_printer().map_err(into_io)?;
         let for_printer = Arc::clone(&shared);
-        thread::Builder::new()
-            .name("printer".to_owned())
-            .spawn(move || print_all(jobs_receiver, external, &for_printer))?;
+        thread::Builder::new().name("printer".to_owned()).spawn(move || {
+            print_all(jobs_receiver, external, &for_printer);
+            drop(printer_alive);
+        })?;
         let prompt = prompt.to_owned();
         thread::Builder::new().name("editor".to_owned()).spawn(move || {
             edit(editor, &prompt, &shared, &typed_sender);
             shared.set(Stage::Gone);
-            let _nobody_waits = ended_sender.send(());
+            drop(editor_alive);
         })?;
         Ok((Self { typed, drafts, closing, ended, modes, shared: for_prompt }, Printer { jobs }))
     }
@@ -186,7 +190,9 @@ impl Drop for Prompt {
         if let Some(closing) = self.closing.take() {
             closing.send(Job::Close);
         }
-        if self.ended.recv_timeout(CLOSING).is_err() {
+        // The printer has to be done too: what is printed from now on would else wait for it, and be lost with
+        // a process that ends.
+        if matches!(self.ended.recv_timeout(CLOSING), Err(RecvTimeoutError::Timeout)) {
             self.modes.restore();
             let _gone = terminal::write_raw("\r\n");
         }
@@ -344,9 +350,6 @@ fn print_all(mut jobs: mpsc::Receiver<Job>, mut external: impl ExternalPrinter, 
         if !batch.is_empty() {
             print(batch);
         }
-    }
-    if *shared.stage() == Stage::Gone {
-        return;
     }
     // rustyline's channel holds one text. So when it has taken the second of these, it is done with
     // the first and all before; the third is there for the editor to notice that it is time to go.
