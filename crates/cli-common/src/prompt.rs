@@ -113,7 +113,7 @@ impl Prompt {
         let (drafts_sender, drafts) = watch::channel(String::new());
         let (typed_sender, typed) = mpsc::channel(TYPED_AHEAD + RESERVED);
         let (jobs, jobs_receiver) = mpsc::channel(JOBS);
-        let (editor_alive, ended) = blocking::channel();
+        let (editor_alive, ended) = blocking::sync_channel(1);
         let printer_alive = editor_alive.clone();
         let closing = jobs.clone().try_reserve_owned().ok();
         let shared = Arc::new(Shared {
