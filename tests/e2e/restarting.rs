@@ -7,9 +7,13 @@ use std::{
 
 use helpline_proto::{
     code::{Code, Why},
-    ids::{By, Nonce, Resumable},
+    ids::{By, CallId, Nonce, Resumable, Seq, Side},
     message::{Message, Pause, Ready},
+    text::{Name, Text},
+    time::UnixMillis,
 };
+use helpline_server::entries::Entries;
+use helpline_switchboard::{Entry, Item};
 use helpline_tests::{Got, Peer, Server, ServerSetup};
 use rustix::process::Signal;
 
@@ -339,34 +343,52 @@ const CALLS: u32 = 10_000;
 
 /// Fills the database with ended calls, between those that are open and the next to come.
 fn fill(server: &Server) {
-    let database = rusqlite::Connection::open(server.data().join("helpline.db")).unwrap();
+    let mut database = rusqlite::Connection::open(server.data().join("helpline.db")).unwrap();
     let begun = Instant::now();
-    let each = KEPT / CALLS;
-    database
-        .execute_batch(&format!(
-            "BEGIN;
-             CREATE TEMP TABLE base AS
-                SELECT (SELECT max(number) FROM call) AS number, (SELECT max(row) FROM entry) AS row;
-             WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {CALLS})
-             INSERT INTO call (number, id, line, ticket, name, opened_at, state, operator,
+    let transaction = database.transaction().unwrap();
+    let last = |sql| transaction.query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap();
+    let number = last("SELECT max(number) FROM call");
+    let mut row = last("SELECT max(row) FROM block");
+    let mut call = transaction
+        .prepare(
+            "INSERT INTO call (number, id, line, ticket, name, opened_at, state, operator,
                                answered_at, closed_at, first_row, last_row)
-                SELECT base.number + n, randomblob(16), 'main', randomblob(32), 'Caller ' || n,
-                       n, 2, 1, n, n, base.row + {each} * (n - 1) + 1, base.row + {each} * n
-                FROM n, base;
-             WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < {KEPT} - 1)
-             INSERT INTO entry (row, call, seq, at, kind, side, name, nonce, text, why)
-                SELECT base.row + n + 1, base.number + n / {each} + 1, n % {each} + 1, n,
-                       CASE n % {each} WHEN 0 THEN 2 WHEN {each} - 1 THEN 4 ELSE 1 END, 1,
-                       CASE n % {each} WHEN {each} - 1 THEN NULL ELSE 'Caller' END,
-                       CASE n % {each} WHEN 0 THEN NULL WHEN {each} - 1 THEN NULL
-                            ELSE n % {each} END,
-                       CASE n % {each} WHEN 0 THEN NULL WHEN {each} - 1 THEN NULL
-                            ELSE 'line ' || n || ': the lines people say have about eighty letters' END,
-                       CASE n % {each} WHEN {each} - 1 THEN 1 END
-                FROM n, base;
-             COMMIT;"
-        ))
+             VALUES (?1, ?2, 'main', randomblob(32), 'Caller', 1, 2, 1, 1, 1, ?3, ?4)",
+        )
         .unwrap();
+    let mut block = transaction.prepare("INSERT INTO block VALUES (?, ?, ?, ?, ?)").unwrap();
+    let each = KEPT / CALLS;
+    let name = Name::new("Caller").unwrap();
+    for n in 1..=CALLS {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&n.to_be_bytes());
+        let first = row + 1;
+        call.execute(rusqlite::params![number + n, id, first, row + each]).unwrap();
+        for seq in 1..=each {
+            row += 1;
+            let (from, name) = (Side::Caller, name.clone());
+            let item = match seq {
+                1 => Item::Joined { from, name },
+                seq if seq == each => {
+                    Item::Ended { by: By::Caller, why: helpline_switchboard::Why::Bye }
+                }
+                seq => {
+                    let text =
+                        format!("line {seq}: the lines people say have about eighty letters");
+                    let text = Text::new(text).unwrap();
+                    Item::Said { from, name, nonce: Nonce(seq - 1), text }
+                }
+            };
+            let entry = Entry { seq: Seq(seq), at: UnixMillis(1), item };
+            let entries = Entries::of(CallId(id), entry);
+            let before = (row > first).then_some(row - 1);
+            block
+                .execute(rusqlite::params![row, number + n, before, seq, entries.frames()])
+                .unwrap();
+        }
+    }
+    drop((call, block));
+    transaction.commit().unwrap();
     println!("{KEPT} entries of {CALLS} calls were made in {:?}", begun.elapsed());
 }
 

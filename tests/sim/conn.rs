@@ -202,7 +202,15 @@ impl Conn {
                 return;
             }
             match self.outbox.poll_next(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(Some(frame)) => self.tell(frame, lies, dice, coverage),
+                Poll::Ready(Some(frames)) if lies.repeats + lies.skips == 0 => {
+                    self.tell(frames, lies, dice, coverage);
+                }
+                Poll::Ready(Some(mut frames)) => {
+                    while let Ok(Some(frame)) = frame::split(&frames, limits::FRAME) {
+                        let size = frame.size();
+                        self.tell(frames.split_to(size), lies, dice, coverage);
+                    }
+                }
                 Poll::Ready(None) => {
                     self.core_let_go = true;
                     self.parted = true;

@@ -95,10 +95,12 @@ impl World {
         });
         for write in turn.writes() {
             match write {
-                Write::Entry(call, entry) => {
-                    let message = tell::entry(*call, entry);
-                    self.checker.recorded(&message);
-                    self.notice_entry(&message, unheard);
+                Write::Entries(entries) => {
+                    for entry in entries.list() {
+                        let message = tell::entry(entries.call(), entry);
+                        self.checker.recorded(&message);
+                        self.notice_entry(&message, unheard);
+                    }
                 }
                 Write::Record(record) => {
                     if let Record::PutBack { .. } = record {
@@ -229,7 +231,9 @@ pub(crate) fn hash(ticket: &Ticket) -> TicketHash {
 pub(crate) fn briefly(writes: &[Write]) -> String {
     let brief = writes.iter().map(|write| {
         let mut all = match write {
-            Write::Entry(call, entry) => format!("{call} #{} {:?}", entry.seq.0, entry.item),
+            Write::Entries(entries) => {
+                format!("{} #{} {:?}", entries.call(), entries.first().0, entries.list())
+            }
             other => format!("{other:?}"),
         };
         all.truncate(120);

@@ -18,6 +18,7 @@ use helpline_switchboard::{
 };
 
 use crate::{
+    entries::Entries,
     gate::Gate,
     outbox::OutboxSender,
     store::{Store, StoreError, Write},
@@ -86,7 +87,8 @@ pub enum Inbox {
 
 /// What is to be told once the turn is recorded.
 enum Release {
-    Entry(CallId, Entry, Hearers),
+    /// The entries in this place among what is written.
+    Entries(usize, Hearers),
     Tell(Party, Notice, Ref),
     Answer(ConnectionId, Message, Ref),
     /// Somebody came back on this connection.
@@ -115,6 +117,23 @@ impl Turn {
     #[must_use]
     pub fn writes(&self) -> &[Write] {
         &self.writes
+    }
+
+    /// Adds an entry: to those it follows right behind, if its hearers are the same.
+    fn add(&mut self, call: CallId, entry: Entry, hearers: Hearers) {
+        let place = self.writes.len();
+        if let (Some(Write::Entries(before)), Some(Release::Entries(at, same))) =
+            (self.writes.last_mut(), self.releases.last())
+            && at + 1 == place
+            && *same == hearers
+            && before.call() == call
+            && !before.are_enough()
+        {
+            before.push(entry);
+            return;
+        }
+        self.writes.push(Write::Entries(Entries::of(call, entry)));
+        self.releases.push(Release::Entries(place, hearers));
     }
 }
 
@@ -193,8 +212,8 @@ impl<S: Store> Core<S> {
         }
         self.count_refused(now, &mut turn);
         if has(Bug::ToldBeforeSynced) {
-            let releases = std::mem::take(&mut turn.releases);
-            let _ = self.committed(Turn { releases, ..Turn::default() });
+            let (writes, releases) = (turn.writes.clone(), std::mem::take(&mut turn.releases));
+            let _ = self.committed(Turn { writes, releases, ..Turn::default() });
         }
         turn
     }
@@ -215,8 +234,10 @@ impl<S: Store> Core<S> {
     /// # Errors
     /// Entries for somebody who is behind can't be read.
     pub fn committed(&mut self, turn: Turn) -> Result<(), StoreError> {
-        for release in turn.releases {
-            self.release(release)?;
+        let Turn { writes, releases, .. } = turn;
+        let mut writes = writes.into_iter().enumerate();
+        for release in releases {
+            self.release(release, &mut writes)?;
         }
         self.peers.send();
         Ok(())
@@ -353,8 +374,7 @@ impl<S: Store> Core<S> {
                     if let (Item::Said { .. }, Some((id, _, reference))) = (&entry.item, asked) {
                         turn.authors.push((id, reference));
                     }
-                    turn.writes.push(Write::Entry(call, entry.clone()));
-                    turn.releases.push(Release::Entry(call, entry, hearers));
+                    turn.add(call, entry, hearers);
                 }
                 Effect::Tell { to, notice } => {
                     let reference = match asked {
@@ -395,16 +415,30 @@ impl<S: Store> Core<S> {
         }
     }
 
-    fn release(&mut self, release: Release) -> Result<(), StoreError> {
+    /// Tells entries live.
+    fn hear(&mut self, entries: Entries, hearers: Hearers) -> Result<(), StoreError> {
+        let (call, seqs) = (entries.call(), entries.first()..=entries.last());
+        let frames = entries.into_frames();
+        let caller = hearers.caller.then_some(Party::Caller(call));
+        let operator = hearers.operator.map(Party::Operator);
+        for party in [caller, operator].into_iter().flatten() {
+            if self.peers.entries(party, call, &seqs, &frames) {
+                self.fill(party)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn release(
+        &mut self,
+        release: Release,
+        writes: &mut impl Iterator<Item = (usize, Write)>,
+    ) -> Result<(), StoreError> {
         match release {
-            Release::Entry(call, entry, hearers) => {
-                let frame = tell::frame(&tell::entry(call, &entry), Ref::NONE);
-                let caller = hearers.caller.then_some(Party::Caller(call));
-                let operator = hearers.operator.map(Party::Operator);
-                for party in [caller, operator].into_iter().flatten() {
-                    if self.peers.entry(party, call, entry.seq, &frame) {
-                        self.fill(party)?;
-                    }
+            Release::Entries(place, hearers) => {
+                // They are released in the order in which they are written.
+                if let Some((_, Write::Entries(entries))) = writes.find(|(at, _)| *at == place) {
+                    self.hear(entries, hearers)?;
                 }
             }
             Release::Tell(to, notice, reference) => {

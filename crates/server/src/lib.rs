@@ -19,6 +19,7 @@ pub mod core;
 pub mod crowd;
 pub mod data;
 pub mod door;
+pub mod entries;
 pub mod gate;
 pub mod listen;
 pub mod network;

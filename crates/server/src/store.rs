@@ -12,19 +12,21 @@ use helpline_switchboard::{Entry, Item, OperatorId, Record, Snapshot};
 pub use self::sqlite::{FILE as DATABASE, SqliteStore};
 use crate::{
     access::{Access, Audit, Invitation, SecretHash},
+    entries::Entries,
     network::Network,
 };
 
 pub mod admin;
 mod batch;
 mod belonging;
+mod chain;
 mod forgetting;
 mod kept;
 mod live;
 #[cfg(any(test, feature = "proofs"))]
 pub mod memory;
+mod numbers;
 pub mod reading;
-mod rows;
 mod schema;
 mod sqlite;
 #[cfg(test)]
@@ -33,8 +35,8 @@ mod tests;
 /// One thing to write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
-    /// An entry of a call's transcript.
-    Entry(CallId, Entry),
+    /// Entries of a call's transcript.
+    Entries(Entries),
     /// Anything else the switchboard wants kept.
     Record(Record),
     /// This many more callers heard *busy*.

@@ -1,6 +1,6 @@
 //! From what the switchboard says to what goes over the wire.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use helpline_proto::{
     code::{Code, Why as WireWhy},
     ids::{CallId, Resumable},
@@ -252,13 +252,42 @@ fn until_later(code: Code, detail: &str, retry_after_s: Option<u32>) -> Message 
     Goodbye { code, detail: Detail::cut(detail), retry_after_s, resumable: Resumable::Yes }.into()
 }
 
-/// The frame of a message the server made. None comes near the limit of a frame.
+/// The frame of a message the server made.
 #[must_use]
 pub fn frame(message: &Message, reference: Ref) -> Bytes {
-    message.to_frame(reference).unwrap_or_else(|error| {
+    let mut frame = BytesMut::with_capacity(128);
+    put(message, reference, &mut frame);
+    frame.freeze()
+}
+
+/// Puts the frame of a message the server made behind `frames`. None comes near the limit of a frame.
+pub fn put(message: &Message, reference: Ref, frames: &mut BytesMut) {
+    if let Err(error) = message.encode(reference, frames) {
         tracing::error!(%error, "a message of the server's own is too large");
-        Bytes::new()
-    })
+    }
+}
+
+/// What a message says of an entry, and of which call; none if it is about something else.
+#[must_use]
+pub fn recorded(message: Message) -> Option<(CallId, Entry)> {
+    let (call, seq, at, item) = match message {
+        Message::Said(Said { call, seq, from, name, at, text, nonce }) => {
+            (call, seq, at, Item::Said { from, name, nonce, text })
+        }
+        Message::Joined(Joined { call, seq, at, from, name }) => {
+            (call, seq, at, Item::Joined { from, name })
+        }
+        Message::Left(Left { call, seq, at, from, name }) => {
+            (call, seq, at, Item::Left { from, name })
+        }
+        Message::Ended(Ended { call, seq, at, by, why }) => {
+            let whys = [Why::Bye, Why::Abandoned, Why::TimedOut, Why::Banned];
+            let why = whys.into_iter().find(|known| wire_why(*known) == why)?;
+            (call, seq, at, Item::Ended { by, why })
+        }
+        _ => return None,
+    };
+    Some((call, Entry { seq, at, item }))
 }
 
 fn wire_why(why: Why) -> WireWhy {

@@ -319,9 +319,10 @@ impl ServerSession {
         }
     }
 
-    /// Takes a frame for the peer. What was decided shows in it: whether the peer is let in, or parts.
-    pub fn tell(&mut self, frame: Bytes) {
-        let kind = frame.get(4..6).and_then(|kind| kind.try_into().ok()).map(u16::from_be_bytes);
+    /// Takes a frame for the peer. What was decided shows in it: whether the peer is let in, or parts. Frames of
+    /// entries, which decide nothing of that, may come several at once, one behind the other.
+    pub fn tell(&mut self, frames: Bytes) {
+        let kind = frames.get(4..6).and_then(|kind| kind.try_into().ok()).map(u16::from_be_bytes);
         match (self.phase, kind) {
             (Phase::Closing, _) => return,
             (Phase::Asked(role), Some(Admitted::NUMBER)) => self.phase = Phase::Seated(role),
@@ -330,7 +331,7 @@ impl ServerSession {
             }
             _ => {}
         }
-        self.enqueue(frame);
+        self.enqueue(frames);
     }
 
     /// How many bytes wait to be transmitted. Past [`limits::OUTBOX`] a peer that goes on asking is
@@ -400,7 +401,7 @@ impl ServerSession {
         [Some(life), frame, stuck].into_iter().flatten().min_by_key(|(at, _, _)| *at)
     }
 
-    /// The next frame to send.
+    /// The next bytes to send: whole frames.
     pub fn poll_transmit(&mut self) -> Option<Bytes> {
         let frame = self.transmit.pop_front()?;
         self.waiting -= frame.len();

@@ -155,7 +155,7 @@ impl<S: Store> Core<S> {
         self.follow(turn, None, effects);
         turn.releases.push(Release::Resumed(id, reference));
         if let Some(release) = turn.releases.pop_if(|_| has(Bug::ResumedBeforeSynced)) {
-            let _ = self.release(release);
+            let _ = self.release(release, &mut std::iter::empty());
             self.peers.send();
         }
     }

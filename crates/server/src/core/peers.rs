@@ -1,6 +1,6 @@
 //! Who is who: which connection speaks for which party, and how far each has been told.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::RangeInclusive};
 
 use bytes::Bytes;
 use helpline_proto::ids::{CallId, Seq};
@@ -139,18 +139,24 @@ impl Peers {
         }
     }
 
-    /// Tells an entry live. True when the peer has just fallen behind instead.
-    pub(super) fn entry(&mut self, party: Party, call: CallId, seq: Seq, frame: &Bytes) -> bool {
+    /// Tells entries live. True when the peer has just fallen behind instead.
+    pub(super) fn entries(
+        &mut self,
+        party: Party,
+        call: CallId,
+        seqs: &RangeInclusive<Seq>,
+        frames: &Bytes,
+    ) -> bool {
         let Some(peer) = self.peer(party) else { return false };
         let heard = match peer.hears {
             Some((hears, heard)) if hears == call => heard,
             _ => Seq(0),
         };
-        if peer.behind || seq <= heard {
+        if peer.behind || *seqs.end() <= heard {
             return false;
         }
-        if heard.next() == Some(seq) && peer.outbox.push(frame.clone()).is_ok() {
-            peer.hears = Some((call, seq));
+        if heard.next() == Some(*seqs.start()) && peer.outbox.push(frames.clone()).is_ok() {
+            peer.hears = Some((call, *seqs.end()));
             return false;
         }
         peer.hears = Some((call, heard));

@@ -104,13 +104,22 @@ fn say(id: ConnectionId, nonce: u32, text: &str) -> Inbox {
     Inbox::Asked(id, vec![ServerEvent::Say(Ref(nonce), say)])
 }
 
+/// The messages of frames one behind the other.
+fn messages(mut frames: &[u8]) -> Vec<Message> {
+    let mut messages = Vec::new();
+    while let Some(frame) = frame::split(frames, limits::FRAME).unwrap() {
+        messages.push(Message::decode(frame).unwrap());
+        frames = &frames[frame.size()..];
+    }
+    messages
+}
+
 /// Everything in an outbox, as a connection would take it.
 fn take(outbox: &mut Outbox) -> Vec<Message> {
     let mut cx = Context::from_waker(Waker::noop());
     let mut messages = Vec::new();
     while let Poll::Ready(Some(bytes)) = outbox.poll_next(&mut cx) {
-        let frame = frame::split(&bytes, limits::FRAME).unwrap().unwrap();
-        messages.push(Message::decode(frame).unwrap());
+        messages.extend(self::messages(&bytes));
     }
     messages
 }

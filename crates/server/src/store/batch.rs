@@ -3,18 +3,20 @@
 use std::collections::{HashMap, hash_map};
 
 use helpline_proto::{
-    ids::{Answering, CallId, Side},
+    ids::{Answering, CallId, Seq, Side},
     text::LineName,
 };
-use helpline_switchboard::{Entry, Item, Presence, Record};
+use helpline_switchboard::{Presence, Record};
 use rusqlite::{OptionalExtension as _, Params, Transaction, params};
+
+use crate::entries::Entries;
 
 use super::{
     StoreError, Write,
     belonging::{self, NewBan},
     forgetting,
     live::{Live, LiveCall, Progress},
-    rows::{Columns, signed},
+    numbers::signed,
 };
 
 /// What a batch makes of a call.
@@ -22,10 +24,21 @@ use super::{
 struct Change {
     number: i64,
     progress: Progress,
-    /// The rows of its new entries.
-    rows: Vec<i64>,
+    /// The rows of its new entries, and the number of the first entry in each.
+    rows: Vec<(i64, Seq)>,
+    /// The last row of all.
+    last_row: Option<i64>,
     /// Whether everybody has seen the end.
     over: bool,
+}
+
+impl Change {
+    /// None yet.
+    fn of(call: &LiveCall) -> Self {
+        let LiveCall { number, progress, chain } = call;
+        let last_row = chain.last();
+        Self { number: *number, progress: *progress, rows: Vec::new(), last_row, over: false }
+    }
 }
 
 /// The changes that one batch makes to what is known in memory.
@@ -52,7 +65,7 @@ impl Changes {
             }
             let call = live.calls.entry(id).or_insert_with(|| LiveCall::new(change.number));
             call.progress = change.progress;
-            call.rows.extend(change.rows);
+            change.rows.into_iter().for_each(|(row, first)| call.chain.push(row, first));
         }
     }
 }
@@ -80,7 +93,7 @@ impl<'a> Batch<'a> {
     pub(super) fn write(mut self, writes: &[Write]) -> Result<Changes, StoreError> {
         for write in writes {
             match write {
-                Write::Entry(call, entry) => self.entry(*call, entry)?,
+                Write::Entries(entries) => self.entries(entries)?,
                 Write::Record(record) => self.record(record)?,
                 Write::Refused(more) => self.run(
                     "INSERT INTO count (line, refused) VALUES (?1, ?2)
@@ -120,30 +133,18 @@ impl<'a> Batch<'a> {
         Ok(self.changes)
     }
 
-    fn entry(&mut self, id: CallId, entry: &Entry) -> Result<(), StoreError> {
+    fn entries(&mut self, entries: &Entries) -> Result<(), StoreError> {
         let row = self.changes.next_row;
-        let call = self.call(id)?;
-        call.progress.take(entry)?;
-        call.rows.push(row);
-        let number = call.number;
-        let columns = Columns::of(&entry.item);
+        let call = self.call(entries.call())?;
+        entries.list().iter().try_for_each(|entry| call.progress.take(entry))?;
+        let (first, before) = (entries.first(), call.last_row.replace(row));
+        call.rows.push((row, first));
+        let (number, ended) = (call.number, call.progress.ended);
         self.run(
-            "INSERT INTO entry (row, call, seq, at, kind, side, name, nonce, text, why)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            params![
-                row,
-                number,
-                entry.seq.0,
-                entry.at.0,
-                columns.kind,
-                columns.side,
-                columns.name,
-                columns.nonce,
-                columns.text,
-                columns.why
-            ],
+            "INSERT INTO block (row, call, before, first, frames) VALUES (?, ?, ?, ?, ?)",
+            params![row, number, before, first.0, entries.frames()],
         )?;
-        if matches!(entry.item, Item::Ended { .. }) {
+        if ended {
             self.run("UPDATE call SET last_row = ? WHERE number = ?", [row, number])?;
         }
         self.changes.next_row =
@@ -155,8 +156,8 @@ impl<'a> Batch<'a> {
         match record {
             Record::Opened { call, number, ticket, name, at } => {
                 let number = signed(number.0)?;
-                let LiveCall { progress, rows, .. } = LiveCall::new(number);
-                self.changes.calls.insert(*call, Change { number, progress, rows, over: false });
+                let change = Change::of(&LiveCall::new(number));
+                self.changes.calls.insert(*call, change);
                 self.run(
                     "INSERT INTO call (number, id, line, ticket, name, opened_at, state, first_row)
                      VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
@@ -263,14 +264,8 @@ impl<'a> Batch<'a> {
             hash_map::Entry::Occupied(changed) => changed.into_mut(),
             hash_map::Entry::Vacant(fresh) => {
                 let known = self.live.calls.get(&id);
-                let LiveCall { number, progress, .. } =
-                    known.ok_or(StoreError::Nonsense("something of an unknown call"))?;
-                fresh.insert(Change {
-                    number: *number,
-                    progress: *progress,
-                    rows: Vec::new(),
-                    over: false,
-                })
+                let known = known.ok_or(StoreError::Nonsense("something of an unknown call"))?;
+                fresh.insert(Change::of(known))
             }
         };
         if call.over {

@@ -10,7 +10,7 @@ use crate::{
     network::Network,
 };
 
-use super::{StoreError, rows::unsigned};
+use super::{StoreError, numbers::unsigned};
 
 /// A ban to write.
 pub(super) struct NewBan<'a> {

@@ -3,7 +3,7 @@
 use helpline_proto::time::UnixMillis;
 use rusqlite::{Connection, params};
 
-use super::StoreError;
+use super::{StoreError, chain};
 
 /// Calls deleted in one transaction: nobody's line waits long for it.
 const AT_ONCE: i64 = 100;
@@ -22,19 +22,17 @@ pub(super) fn tidy(
     database.prepare_cached("DELETE FROM invitation WHERE until <= ?")?.execute([now.0])?;
     let Some(ended_before) = ended_before else { return Ok(false) };
     let mut outdated = database.prepare_cached(
-        "SELECT number, first_row, last_row FROM call
+        "SELECT number, last_row FROM call
          WHERE state = 2 AND NOT caller_unseen AND NOT operator_unseen AND closed_at < ?
            AND number < (SELECT max(number) FROM call)
-           AND last_row < (SELECT max(row) FROM entry)
+           AND last_row < (SELECT max(row) FROM block)
          ORDER BY number LIMIT ?",
     )?;
     let mut found = outdated.query(params![ended_before.0, AT_ONCE])?;
     let mut any = false;
     while let Some(row) = found.next()? {
-        let (number, first, last): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        database
-            .prepare_cached("DELETE FROM entry WHERE row BETWEEN ? AND ? AND call = ?")?
-            .execute([first, last, number])?;
+        let (number, last): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
+        chain::delete(database, last)?;
         database.prepare_cached("DELETE FROM call WHERE number = ?")?.execute([number])?;
         any = true;
     }

@@ -13,7 +13,7 @@ use rusqlite::{Connection, Row};
 use super::{
     StoreError,
     live::{LIVE, Live},
-    rows::{signed, unsigned},
+    numbers::{signed, unsigned},
 };
 
 /// Reads what the database and what is known in memory say together.

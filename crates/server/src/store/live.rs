@@ -1,14 +1,17 @@
 //! What is known in memory of the calls that aren't over, or whose end somebody has still to see.
 //!
-//! Entries have no index, so the rows of these calls, the only ones that are replayed, are known here.
+//! Entries have no index, so the rows of these calls, the only ones that are written to, are known here.
 
 use std::collections::HashMap;
 
 use helpline_proto::ids::{CallId, Nonce, Seq, Side};
 use helpline_switchboard::{Entry, Item};
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
-use super::{StoreError, rows};
+use super::{
+    StoreError,
+    chain::{self, Chain},
+};
 
 /// Calls that aren't over, or whose end somebody has still to see; the index `live_call` has them.
 pub(super) const LIVE: &str = "(state <> 2 OR caller_unseen OR operator_unseen)";
@@ -69,13 +72,13 @@ impl Progress {
 pub(super) struct LiveCall {
     pub(super) number: i64,
     pub(super) progress: Progress,
-    /// The row of each entry, by rising seq.
-    pub(super) rows: Vec<i64>,
+    /// The rows of its entries.
+    pub(super) chain: Chain,
 }
 
 impl LiveCall {
     pub(super) fn new(number: i64) -> Self {
-        Self { number, progress: Progress::NONE, rows: Vec::new() }
+        Self { number, progress: Progress::NONE, chain: Chain::default() }
     }
 }
 
@@ -100,6 +103,26 @@ struct Claim {
     call: LiveCall,
 }
 
+impl Claim {
+    /// Takes note of the next row.
+    fn take(&mut self, found: &Row<'_>) -> Result<(), StoreError> {
+        let Self { id, call, .. } = self;
+        let (row, before, first) = (found.get(1)?, found.get(2)?, Seq(found.get(3)?));
+        if call.chain.last() != before || call.progress.last_seq.next() != Some(first) {
+            return Err(StoreError::Nonsense("an entry that isn't the next of its call"));
+        }
+        let frames = found.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
+        for entry in chain::entries(*id, frames) {
+            call.progress.take(&entry?)?;
+        }
+        if call.progress.last_seq < first {
+            return Err(StoreError::Nonsense("a row of no entries"));
+        }
+        call.chain.push(row, first);
+        Ok(())
+    }
+}
+
 impl Live {
     /// Finds them, and goes through all entries since the first of the oldest of them.
     ///
@@ -107,7 +130,7 @@ impl Live {
     /// The database can't be read, or these calls can't be as they are recorded.
     pub(super) fn load(database: &Connection) -> Result<Self, StoreError> {
         let number = |sql| database.query_row(sql, [], |row| row.get::<_, i64>(0));
-        let last_row = number("SELECT coalesce(max(row), 0) FROM entry")?;
+        let last_row = number("SELECT coalesce(max(row), 0) FROM block")?;
         let next_row =
             last_row.checked_add(1).ok_or(StoreError::Nonsense("a row beyond all counting"))?;
         let last_number = number("SELECT coalesce(max(number), 0) FROM call")?;
@@ -126,22 +149,21 @@ impl Live {
             oldest = oldest.min(row.get(3)?);
             claims.insert(number, claim);
         }
-        let sql =
-            format!("SELECT {}, row, call FROM entry WHERE row >= ? ORDER BY row", rows::COLUMNS);
-        let mut statement = database.prepare(&sql)?;
+        let mut statement = database.prepare(
+            "SELECT call, row, before, first, frames FROM block WHERE row >= ? ORDER BY row",
+        )?;
         let mut found = statement.query([oldest])?;
         while let Some(row) = found.next()? {
-            let number = row.get(9)?;
-            if let Some(Claim { call, .. }) = claims.get_mut(&number) {
-                call.progress.take(&rows::read(row)?)?;
-                call.rows.push(row.get(8)?);
+            let number = row.get(0)?;
+            if let Some(claim) = claims.get_mut(&number) {
+                claim.take(row)?;
             } else if !(1..=last_number).contains(&number) {
                 return Err(StoreError::Nonsense("an entry of no call"));
             }
         }
         let mut calls = HashMap::with_capacity(claims.len());
         for Claim { id, state, last_row, call } in claims.into_values() {
-            let end = call.rows.last().copied().filter(|_| call.progress.ended);
+            let end = call.chain.last().filter(|_| call.progress.ended);
             if (state == 2) != call.progress.ended || last_row != end {
                 return Err(StoreError::Nonsense("a call whose end isn't its last entry"));
             }

@@ -193,7 +193,9 @@ impl Store for MemoryStore {
 impl Recorded {
     fn write(&mut self, write: &Write) -> Result<(), StoreError> {
         match write {
-            Write::Entry(id, entry) => self.entry(*id, entry),
+            Write::Entries(entries) => {
+                entries.list().iter().try_for_each(|entry| self.entry(entries.call(), entry))
+            }
             Write::Record(record) => self.record(record),
             Write::Refused(more) => {
                 self.refused = self.refused.saturating_add((*more).into());

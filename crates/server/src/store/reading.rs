@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
-use helpline_proto::{ids::CallId, time::UnixMillis};
+use helpline_proto::{
+    ids::{CallId, Seq},
+    time::UnixMillis,
+};
 use helpline_switchboard::Entry;
 use rusqlite::{Connection, OpenFlags, Row};
 
-use super::{StoreError, sqlite::each_entry};
+use super::{StoreError, chain::each_entry};
 
 /// What is known of a call beside its entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,14 +111,23 @@ impl Reading {
         summary: &Summary,
         mut each: impl FnMut(Entry) -> Result<(), E>,
     ) -> Result<(), E> {
-        let last = summary.last_row.unwrap_or(i64::MAX);
+        let last = match summary.last_row {
+            Some(last) => Some(last),
+            None => self.last_row(summary)?,
+        };
         let mut failed = None;
-        let from_start = helpline_proto::ids::Seq(0);
-        each_entry(&self.0, summary.number, summary.first_row, last, from_start, |entry| {
+        each_entry(&self.0, summary.call, last, Seq(0), |entry| {
             failed = each(entry).err();
             failed.is_none()
         })?;
         failed.map_or(Ok(()), Err)
+    }
+
+    /// The last row so far of a call that goes on.
+    fn last_row(&self, summary: &Summary) -> Result<Option<i64>, StoreError> {
+        let sql = "SELECT max(row) FROM block WHERE row >= ? AND call = ?";
+        let bounds = [summary.first_row, summary.number];
+        Ok(self.0.query_row(sql, bounds, |row| row.get(0))?)
     }
 }
 

@@ -5,6 +5,8 @@ use rusqlite_migration::{M, Migrations};
 
 use super::StoreError;
 
+mod fourth;
+
 /// Entries are only ever appended, and no index is kept on them: a commit touches the end of one
 /// table, however many calls it serves. A call knows its first and last row.
 pub(super) const FIRST: &str = "
@@ -136,5 +138,7 @@ BEGIN SELECT RAISE(ABORT, 'the audit is only added to'); END;
 
 /// Brings the database to the present form.
 pub(super) fn migrate(database: &mut Connection) -> Result<(), StoreError> {
-    Ok(Migrations::new(vec![M::up(FIRST), M::up(SECOND), M::up(THIRD)]).to_latest(database)?)
+    let fourth = M::up_with_hook(fourth::FOURTH, fourth::convert);
+    let forms = vec![M::up(FIRST), M::up(SECOND), M::up(THIRD), fourth];
+    Ok(Migrations::new(forms).to_latest(database)?)
 }

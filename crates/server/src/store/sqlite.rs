@@ -8,16 +8,18 @@ use helpline_proto::{
     time::UnixMillis,
 };
 use helpline_switchboard::{Entry, OperatorId, Snapshot};
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior};
 
 use crate::access::{Access, SecretHash};
 
 use super::{
     Page, Store, StoreError, Write,
     batch::{Batch, Changes},
-    belonging, kept,
+    belonging,
+    chain::each_entry,
+    kept,
     live::Live,
-    rows, schema,
+    schema,
 };
 
 /// The database's file in the data directory.
@@ -133,19 +135,12 @@ impl Store for SqliteStore {
 
     fn page(&mut self, call: CallId, after: Seq, bytes: usize) -> Result<Vec<Entry>, StoreError> {
         let mut page = Page::new(bytes);
-        if let Some(call) = self.live.calls.get(&call) {
-            let sql = format!("SELECT {} FROM entry WHERE row = ?", rows::COLUMNS);
-            let mut statement = self.database.prepare_cached(&sql)?;
-            let skip = usize::try_from(after.0).unwrap_or(usize::MAX);
-            for row in call.rows.iter().skip(skip) {
-                let mut found = statement.query([row])?;
-                let row = found.next()?.ok_or(StoreError::Nonsense("an entry is missing"))?;
-                if !page.take(rows::read(row)?) {
-                    break;
-                }
+        match self.live.calls.get(&call) {
+            Some(known) => known.chain.read(&self.database, call, after, &mut page)?,
+            None => {
+                let last = last_row(&self.database, call)?;
+                each_entry(&self.database, call, last, after, |entry| page.take(entry))?;
             }
-        } else if let Some((number, first, last)) = ended(&self.database, call)? {
-            each_entry(&self.database, number, first, last, after, |entry| page.take(entry))?;
         }
         Ok(page.entries)
     }
@@ -183,7 +178,11 @@ fn check(database: &Connection) -> Result<(), StoreError> {
         2..=CHECKED_WHOLE => {
             // The check reads pages from the last to the first. Read the other way before, they come
             // from a cold disk four times as fast.
-            database.query_row("SELECT count(*) FROM entry", [], |_| Ok(()))?;
+            let largest = "SELECT name FROM sqlite_schema WHERE name IN ('block', 'entry')";
+            let largest = database.query_row(largest, [], |row| row.get::<_, String>(0));
+            if let Some(largest) = largest.optional()? {
+                database.query_row(&format!("SELECT count(*) FROM {largest}"), [], |_| Ok(()))?;
+            }
             // The number of faults to look for, instead of a table: it is all tables then.
             &["1"]
         }
@@ -208,36 +207,10 @@ fn settle(database: &Connection) -> Result<(), StoreError> {
     Ok(database.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
 }
 
-fn ended(database: &Connection, call: CallId) -> Result<Option<(i64, i64, i64)>, StoreError> {
-    Ok(database
-        .prepare_cached(
-            "SELECT number, first_row, last_row FROM call WHERE id = ? AND last_row > 0",
-        )?
-        .query_row([call.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-        .optional()?)
-}
-
-/// Reads the entries of a call among the rows from `first` to `last`, until `take` has enough.
-pub(super) fn each_entry(
-    database: &Connection,
-    number: i64,
-    first: i64,
-    last: i64,
-    after: Seq,
-    mut take: impl FnMut(Entry) -> bool,
-) -> Result<(), StoreError> {
-    let sql = format!(
-        "SELECT {} FROM entry WHERE row BETWEEN ? AND ? AND call = ? AND seq > ? ORDER BY row",
-        rows::COLUMNS
-    );
-    let mut statement = database.prepare_cached(&sql)?;
-    let mut found = statement.query(params![first, last, number, after.0])?;
-    while let Some(row) = found.next()? {
-        if !take(rows::read(row)?) {
-            break;
-        }
-    }
-    Ok(())
+/// The last row of a call that is over.
+fn last_row(database: &Connection, call: CallId) -> Result<Option<i64>, StoreError> {
+    let mut statement = database.prepare_cached("SELECT last_row FROM call WHERE id = ?")?;
+    Ok(statement.query_row([call.0], |row| row.get(0)).optional()?.flatten())
 }
 
 fn expect(

@@ -25,6 +25,7 @@ use super::{
     DATABASE, SqliteStore, Store, StoreError, Write, kept, live,
     reading::{Reading, State},
 };
+use crate::entries::Entries;
 
 const WHOLE: usize = usize::MAX;
 
@@ -99,7 +100,7 @@ fn done(call: u64, side: Side) -> Write {
 }
 
 fn entry(call: u64, seq: u32, item: Item) -> Write {
-    Write::Entry(id(call), Entry { seq: Seq(seq), at: UnixMillis(4), item })
+    Write::Entries(Entries::of(id(call), Entry { seq: Seq(seq), at: UnixMillis(4), item }))
 }
 
 fn said(call: u64, seq: u32, from: Side, nonce: u32, text: &str) -> Write {
@@ -113,10 +114,10 @@ fn ended(call: u64, seq: u32) -> Write {
 
 fn entries(writes: &[Write], call: u64) -> Vec<Entry> {
     let of_call = |write: &Write| match write {
-        Write::Entry(of, entry) if *of == id(call) => Some(entry.clone()),
-        _ => None,
+        Write::Entries(entries) if entries.call() == id(call) => entries.list().to_vec(),
+        _ => Vec::new(),
     };
-    writes.iter().filter_map(of_call).collect()
+    writes.iter().flat_map(of_call).collect()
 }
 
 #[test]
@@ -242,8 +243,8 @@ fn a_batch_that_breaks_the_rules_is_refused_whole() {
     ];
     for write in broken {
         let batch = [opened(3), said(1, 2, Side::Caller, 2, "two"), write];
-        let batch = if let Write::Entry(call, _) = &batch[2]
-            && *call == id(3)
+        let batch = if let Write::Entries(entries) = &batch[2]
+            && entries.call() == id(3)
         {
             &batch[1..]
         } else {
@@ -255,6 +256,46 @@ fn a_batch_that_breaks_the_rules_is_refused_whole() {
         assert_eq!(killed(directory.path()).1.snapshot().unwrap(), kept);
     }
     store.commit(&[said(1, 2, Side::Caller, 2, "two")]).unwrap();
+}
+
+#[test]
+fn the_entries_of_a_long_call_are_found_from_any_of_them() {
+    let directory = directory();
+    let mut store = open(directory.path());
+    store.commit(&[opened(1), opened(2)]).unwrap();
+    let mut all = Vec::new();
+    let mut next = 1;
+    for row in 0..150 {
+        // One, two or three entries a row, and rows of another call between them.
+        let of = |nonce| Entry {
+            seq: Seq(nonce),
+            at: UnixMillis(4),
+            item: Item::Said {
+                from: Side::Caller,
+                name: name(),
+                nonce: Nonce(nonce),
+                text: Text::new("a line").unwrap(),
+            },
+        };
+        let mut entries = Entries::of(id(1), of(next));
+        for nonce in next + 1..=next + row % 3 {
+            entries.push(of(nonce));
+        }
+        next = entries.last().0 + 1;
+        all.extend_from_slice(entries.list());
+        let other = said(2, row + 1, Side::Caller, row + 1, "another's");
+        store.commit(&[Write::Entries(entries), other]).unwrap();
+    }
+    let (_elsewhere, again) = killed(directory.path());
+    for mut store in [store, again] {
+        for after in 0..=all.len() {
+            let seq = Seq(u32::try_from(after).unwrap());
+            assert_eq!(store.page(id(1), seq, WHOLE).unwrap(), all[after..], "after {after}");
+            let page = store.page(id(1), seq, 1000).unwrap();
+            assert_eq!(page[..], all[after..][..page.len()]);
+            assert!(page.len() < 10 && (!page.is_empty() || after == all.len()));
+        }
+    }
 }
 
 #[test]

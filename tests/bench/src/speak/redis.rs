@@ -175,7 +175,7 @@ impl Protocol for Streams {
             let speaker = speaker(at, &[b"XADD", &stream, b"*", b"text", TEXT.as_bytes()])?;
             let reader = Reader { stream };
             let mut wire = Wire::connect(at)?;
-            reader.read(b"$", &mut wire.out);
+            reader.read(b"0", &mut wire.out);
             wire.flush()?;
             Ok(Pair { speaker, hearer: Some((wire, Box::new(reader))) })
         };

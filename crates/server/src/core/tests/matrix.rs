@@ -363,8 +363,7 @@ impl Scene {
                 end.session.tell(frame);
             }
             while let Some(bytes) = end.session.poll_transmit() {
-                let frame = frame::split(&bytes, limits::FRAME).unwrap().unwrap();
-                end.heard.push(Message::decode(frame).unwrap());
+                end.heard.extend(super::messages(&bytes));
             }
         }
     }

@@ -37,9 +37,20 @@ fn calls_that_the_first_form_left_open_are_cut_off() {
     }
     let sql = "SELECT count(*) FROM sign_on WHERE until IS NULL OR until < since";
     assert_eq!(store.database.query_row(sql, [], |row| row.get::<_, i64>(0)), Ok(0));
-    let sql = "SELECT count(*) FROM call JOIN entry ON row = last_row AND call = number
-               WHERE state = 2 AND closed_at = at AND kind = 4";
-    assert_eq!(store.database.query_row(sql, [], |row| row.get::<_, i64>(0)), Ok(3));
+    let mut ends = Vec::new();
+    let reading = Reading::open(&directory.path().join(DATABASE)).unwrap();
+    reading
+        .calls(|summary| {
+            let mut last = None;
+            reading.entries(&summary, |entry| {
+                last = Some(entry);
+                Ok::<_, StoreError>(())
+            })?;
+            ends.push(summary.closed_at == last.map(|last| last.at));
+            Ok::<_, StoreError>(())
+        })
+        .unwrap();
+    assert_eq!(ends, [true; 3]);
 
     // And it goes on.
     let name = name();
@@ -47,14 +58,14 @@ fn calls_that_the_first_form_left_open_are_cut_off() {
     store
         .commit(&[
             Write::Record(Record::Opened { call: call(4), number, ticket, name, at }),
-            Write::Entry(
+            Write::Entries(Entries::of(
                 call(4),
                 Entry {
                     seq: Seq(1),
                     at,
                     item: Item::Joined { from: Side::Caller, name: self::name() },
                 },
-            ),
+            )),
         ])
         .unwrap();
     drop(store);
