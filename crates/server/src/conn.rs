@@ -20,7 +20,7 @@ use helpline_proto::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::mpsc,
+    sync::mpsc::{self, error::TrySendError},
     time::{Instant, Sleep},
 };
 use tokio_util::sync::PollSender;
@@ -82,27 +82,26 @@ pub(crate) struct Accepted {
 ///
 /// # Errors
 /// The connection failed.
-pub(crate) async fn run<S>(
+pub(crate) fn run<S>(
     stream: S,
     accepted: Accepted,
     refused: Option<Message>,
-    means: Arc<Means>,
-) -> io::Result<()>
+    means: &Means,
+) -> impl Future<Output = io::Result<()>> + Send + use<S>
 where
-    S: AsyncRead + AsyncWrite + Taken + Unpin,
+    S: AsyncRead + AsyncWrite + Taken + Unpin + Send,
 {
-    let id = accepted.id;
-    let mut connection = Connection::new(stream, accepted, refused, &means);
-    let talked = std::future::poll_fn(|cx| {
-        let talked = connection.poll(cx);
-        connection.count();
-        talked
-    })
-    .await;
-    talked?;
-    // Nobody is there any more, however long the last words take.
-    let _ = means.inbox.send(Inbox::Gone(id)).await;
-    connection.farewell().await
+    // Made here and not in the future, which would else have room for all that it is made of, too.
+    let mut connection = Connection::new(stream, accepted, refused, means);
+    async move {
+        let talked = std::future::poll_fn(|cx| {
+            let talked = connection.poll(cx);
+            connection.rest();
+            talked
+        });
+        talked.await?;
+        Box::pin(connection.farewell()).await
+    }
 }
 
 /// Whether the peer has stopped sending.
@@ -126,7 +125,9 @@ struct Connection<S> {
     /// What a peer hears from whom nothing is taken.
     refused: Option<Bytes>,
     clock: Clock,
-    inbox: PollSender<Inbox>,
+    inbox: mpsc::Sender<Inbox>,
+    /// What waits for room on the way to the core.
+    unsent: Option<Box<(PollSender<Inbox>, Inbox)>>,
     /// The core's end of the outbox, until the core has it.
     arrival: Option<OutboxSender>,
     outbox: Outbox,
@@ -160,7 +161,8 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
             held: Held::nothing(Arc::clone(&means.budget)),
             session: ServerSession::new(means.settings, at),
             refused: refused.map(|message| tell::frame(&message, Ref::NONE)),
-            inbox: PollSender::new(means.inbox.clone()),
+            inbox: means.inbox.clone(),
+            unsent: None,
             clock: means.clock,
             arrival: Some(sender),
             outbox,
@@ -193,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
             let wrote = self.poll_write(cx, now)?;
             let asked = self.poll_ask(cx)?;
             if self.session.is_closing() {
-                if self.all_is_out() && self.asked.is_empty() {
+                if self.all_is_out() && self.asked.is_empty() && self.unsent.is_none() {
                     return Poll::Ready(Ok(()));
                 }
                 if self.gives_up_at().is_some_and(|at| now >= at) {
@@ -207,8 +209,10 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
         }
     }
 
-    /// Counts what is kept for the peer, and of it.
-    fn count(&mut self) {
+    /// Counts what is kept for the peer, and of it, until it is woken again. Whoever has nothing to do holds no
+    /// buffers.
+    fn rest(&mut self) {
+        self.session.shrink();
         let to_write = self.session.waiting() + self.out.len() + self.unflushed;
         self.held.set(to_write + self.rest.len());
     }
@@ -227,8 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
                 Poll::Ready(Some(frame)) => self.session.tell(frame),
                 Poll::Ready(None) => {
                     self.core_let_go = true;
-                    // What the sender itself calls closed is only whether it has been closed here.
-                    if self.inbox.get_ref().is_none_or(mpsc::Sender::is_closed) {
+                    if self.inbox.is_closed() {
                         self.session.close(Code::INTERNAL, "the server failed");
                     } else {
                         self.session.close(Code::TOO_SLOW, "there was no room for more");
@@ -286,18 +289,16 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
         if self.arrival.is_none() && self.all_is_out() && self.outbox.core_waits() {
             self.core_waits = true;
         }
+        if self.unsent.is_some() {
+            return self.poll_unsent(cx);
+        }
         let leaves = self.ended == Ended::Yes && self.rest_is_partial();
         if self.asked.is_empty() && !self.core_waits && !leaves {
             return Ok(false);
         }
-        match self.inbox.poll_reserve(cx) {
-            Poll::Pending => return Ok(false),
-            Poll::Ready(Err(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
-            Poll::Ready(Ok(())) => {}
-        }
         // Before it is let in, a peer asks for one thing only.
         let item = if self.arrival.is_some()
-            && let Some(event) = self.asked.pop()
+            && let Some(event) = std::mem::take(&mut self.asked).pop()
             && let Some(outbox) = self.arrival.take()
         {
             Inbox::Arrived(self.id, self.origin, outbox, event)
@@ -309,12 +310,31 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
             self.ended = Ended::Told;
             if self.arrival.is_some() {
                 self.session.close(Code::DONE, "goodbye");
-                self.inbox.abort_send();
                 return Ok(true);
             }
             Inbox::Gone(self.id)
         };
-        self.inbox.send_item(item).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        match self.inbox.try_send(item) {
+            Ok(()) => Ok(true),
+            Err(TrySendError::Full(item)) => {
+                self.unsent = Some(Box::new((PollSender::new(self.inbox.clone()), item)));
+                self.poll_unsent(cx)
+            }
+            Err(TrySendError::Closed(_)) => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    /// True when what waits for room has gone to the core.
+    fn poll_unsent(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let Some(unsent) = &mut self.unsent else { return Ok(false) };
+        match unsent.0.poll_reserve(cx) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(reserved) => reserved.map_err(|_| io::ErrorKind::BrokenPipe)?,
+        }
+        if let Some(unsent) = self.unsent.take() {
+            let (mut inbox, item) = *unsent;
+            inbox.send_item(item).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        }
         Ok(true)
     }
 
@@ -327,6 +347,7 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
     /// than it may.
     fn is_held_back(&self, now: Moment) -> bool {
         !self.asked.is_empty()
+            || self.unsent.is_some()
             || self.out.len() >= WRITE
             || self.session.paused_until(now).is_some()
     }
@@ -442,7 +463,9 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
 
     /// Ends the connection so that what was written last arrives: the peer's side is read and
     /// thrown away until it ends too. Closing with bytes unread would reset it.
-    async fn farewell(mut self) -> io::Result<()> {
+    async fn farewell(&mut self) -> io::Result<()> {
+        // Nobody is there any more, however long the last words take.
+        let _ = self.inbox.send(Inbox::Gone(self.id)).await;
         let until = Instant::now() + limits::LINGER;
         let quiet = async {
             std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await?;
@@ -533,7 +556,7 @@ mod tests {
         assert!(connection.poll_write(&mut cx, Moment(1000)).unwrap(), "some fits on the way");
         assert!(connection.out.is_empty() && !connection.all_is_out(), "TLS holds the rest");
         assert_eq!(connection.session.stuck_since(), Some(Moment(1000)));
-        connection.count();
+        connection.rest();
         assert!(means.budget.has_room_for(140_000) && !means.budget.has_room_for(140_001));
         assert!(!connection.poll_write(&mut cx, Moment(5000)).unwrap());
         assert_eq!(connection.session.stuck_since(), Some(Moment(1000)));
@@ -551,7 +574,7 @@ mod tests {
         let (rest, ()) = tokio::join!(rest, write);
         rest.unwrap();
         assert_eq!(connection.session.stuck_since(), None);
-        connection.count();
+        connection.rest();
         assert!(means.budget.has_room_for(200_000));
     }
 }

@@ -5,7 +5,7 @@
 //! anything else     frames, or something that is none: answered without TLS
 //! ```
 
-use std::{io, sync::Arc};
+use std::{io, pin::Pin, sync::Arc};
 
 use helpline_proto::{code::Code, limits, message::Message};
 use tokio::{
@@ -58,12 +58,24 @@ enum Language {
     Plaintext,
 }
 
+/// What is said on a connection, until it ends.
+type Talk = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
 /// Serves a connection in the language that its peer speaks.
-pub(crate) async fn open(
+pub(crate) fn open(
     stream: TcpStream,
     accepted: Accepted,
     means: Arc<Means>,
-) -> io::Result<()> {
+) -> impl Future<Output = io::Result<()>> + Send {
+    // In boxes: for as long as a connection lasts it holds what it needs now, and not what it needed before.
+    let meeting = Box::pin(meet(stream, accepted, means));
+    async {
+        let talk = meeting.await?;
+        talk.await
+    }
+}
+
+async fn meet(stream: TcpStream, accepted: Accepted, means: Arc<Means>) -> io::Result<Talk> {
     let until = Instant::from(means.clock.instant(accepted.at + limits::HANDSHAKE));
     // Whoever says nothing hears in plaintext that it took too long.
     let first = timeout_at(until, first_bytes(&stream)).await.unwrap_or(Ok(Vec::new()))?;
@@ -74,11 +86,11 @@ pub(crate) async fn open(
     let socket = Socket::begun(stream, first);
     if language == Language::Plaintext {
         let refused = refused(&means, accepted.origin, language);
-        return Box::pin(conn::run(socket, accepted, refused, means)).await;
+        return Ok(Box::pin(conn::run(socket, accepted, refused, &means)));
     }
-    let stream = Box::pin(timeout_at(until, means.door.tls.acceptor().accept(socket))).await??;
+    let stream = timeout_at(until, means.door.tls.acceptor().accept(socket)).await??;
     let refused = refused(&means, accepted.origin, language);
-    Box::pin(conn::run(stream, accepted, refused, means)).await
+    Ok(Box::pin(conn::run(stream, accepted, refused, &means)))
 }
 
 /// What came first; nothing if nothing will.

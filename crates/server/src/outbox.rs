@@ -5,21 +5,20 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker},
     vec,
 };
 
 use bytes::Bytes;
 use helpline_proto::limits;
-use tokio::sync::mpsc;
 
 use crate::budget::Budget;
 
-/// Parcels that may wait, however small they are.
-const PARCELS: usize = 1024;
+/// Pieces that may wait, however small they are.
+const PIECES: usize = 8 * 1024;
 
 /// Bytes that may wait for a peer even when too many wait for all: nobody is made to stand still by others.
 const ALLOWANCE: usize = 8 * 1024;
@@ -28,7 +27,31 @@ const ALLOWANCE: usize = 8 * 1024;
 struct Shared {
     budget: Arc<Budget>,
     bytes: AtomicUsize,
+    pieces: AtomicUsize,
     behind: AtomicBool,
+    way: Mutex<Way>,
+}
+
+/// What is on the way, and who is at its ends.
+#[derive(Debug, Default)]
+struct Way {
+    pieces: Vec<Bytes>,
+    /// Who waits for more.
+    waker: Option<Waker>,
+    core_let_go: bool,
+    is_gone: bool,
+}
+
+impl Shared {
+    fn way(&self) -> MutexGuard<'_, Way> {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn taken(&self, piece: &Bytes) {
+        self.bytes.fetch_sub(piece.len(), Ordering::Relaxed);
+        self.pieces.fetch_sub(1, Ordering::Relaxed);
+        self.budget.remove(piece.len());
+    }
 }
 
 impl Drop for Shared {
@@ -40,7 +63,6 @@ impl Drop for Shared {
 /// The core's end.
 #[derive(Debug)]
 pub struct OutboxSender {
-    parcels: mpsc::Sender<Vec<Bytes>>,
     /// What the present turn has put in.
     parcel: Vec<Bytes>,
     shared: Arc<Shared>,
@@ -49,13 +71,12 @@ pub struct OutboxSender {
 /// The connection's end.
 #[derive(Debug)]
 pub struct Outbox {
-    parcels: mpsc::Receiver<Vec<Bytes>>,
-    /// What is left of the parcel taken last.
-    parcel: vec::IntoIter<Bytes>,
+    /// What is left of what was taken last.
+    pieces: vec::IntoIter<Bytes>,
     shared: Arc<Shared>,
 }
 
-/// The outbox has no room, or nobody empties it any more.
+/// The outbox has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRoom;
 
@@ -68,44 +89,57 @@ pub fn outbox() -> (OutboxSender, Outbox) {
 /// Makes one whose bytes also count for everybody's.
 #[must_use]
 pub fn outbox_within(budget: Arc<Budget>) -> (OutboxSender, Outbox) {
-    let (sender, receiver) = mpsc::channel(PARCELS);
-    let shared =
-        Arc::new(Shared { budget, bytes: AtomicUsize::new(0), behind: AtomicBool::new(false) });
+    let shared = Arc::new(Shared {
+        budget,
+        bytes: AtomicUsize::new(0),
+        pieces: AtomicUsize::new(0),
+        behind: AtomicBool::new(false),
+        way: Mutex::default(),
+    });
     (
-        OutboxSender { parcels: sender, parcel: Vec::new(), shared: Arc::clone(&shared) },
-        Outbox { parcels: receiver, parcel: Vec::new().into_iter(), shared },
+        OutboxSender { parcel: Vec::new(), shared: Arc::clone(&shared) },
+        Outbox { pieces: Vec::new().into_iter(), shared },
     )
 }
 
 impl OutboxSender {
-    /// Puts a frame in, without waiting. [`send`](Self::send) brings it on its way.
+    /// Puts whole frames in, without waiting. [`send`](Self::send) brings them on their way.
     ///
     /// # Errors
-    /// There is no room for it.
-    pub fn push(&mut self, frame: Bytes) -> Result<(), NoRoom> {
-        let size = frame.len();
+    /// There is no room for them.
+    pub fn push(&mut self, frames: Bytes) -> Result<(), NoRoom> {
+        let size = frames.len();
         let waiting = self.shared.bytes.load(Ordering::Relaxed);
         let is_crowded = !self.shared.budget.has_room_for(size);
-        // Nobody else sends, so there is still room for the parcel when it is sent.
+        // Nobody else puts anything in, so there is still room afterwards.
         if waiting + size > limits::OUTBOX
             || is_crowded && waiting > 0 && waiting + size > ALLOWANCE
-            || self.parcels.capacity() == 0
-            || self.parcels.is_closed()
+            || self.shared.pieces.load(Ordering::Relaxed) >= PIECES
         {
             return Err(NoRoom);
         }
         self.shared.bytes.fetch_add(size, Ordering::Relaxed);
+        self.shared.pieces.fetch_add(1, Ordering::Relaxed);
         self.shared.budget.add(size);
-        self.parcel.push(frame);
+        self.parcel.push(frames);
         Ok(())
     }
 
     /// Sends what was put in since the last time.
     pub fn send(&mut self) {
-        if !self.parcel.is_empty() {
-            // It fails only when nobody empties the outbox any more.
-            let _ = self.parcels.try_send(std::mem::take(&mut self.parcel));
+        if self.parcel.is_empty() {
+            return;
         }
+        let parcel = std::mem::take(&mut self.parcel);
+        let mut way = self.shared.way();
+        if way.is_gone {
+            parcel.iter().for_each(|piece| self.shared.taken(piece));
+        } else if way.pieces.is_empty() {
+            way.pieces = parcel;
+        } else {
+            way.pieces.extend(parcel);
+        }
+        wake(way);
     }
 
     /// Asks to be told when the outbox is empty.
@@ -114,26 +148,46 @@ impl OutboxSender {
     }
 }
 
+impl Drop for OutboxSender {
+    fn drop(&mut self) {
+        let mut way = self.shared.way();
+        way.core_let_go = true;
+        wake(way);
+    }
+}
+
+/// Wakes whoever waits, once they can look.
+fn wake(mut way: MutexGuard<'_, Way>) {
+    let waker = way.waker.take();
+    drop(way);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
 impl Outbox {
-    /// Takes the next frame out; `None` when the core has let go of the connection.
+    /// Takes the next frames out; `None` when the core has let go of the connection.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
-            if let Some(frame) = self.parcel.next() {
-                self.shared.bytes.fetch_sub(frame.len(), Ordering::Relaxed);
-                self.shared.budget.remove(frame.len());
-                return Poll::Ready(Some(frame));
+            if let Some(piece) = self.pieces.next() {
+                self.shared.taken(&piece);
+                return Poll::Ready(Some(piece));
             }
-            match ready!(self.parcels.poll_recv(cx)) {
-                Some(parcel) => self.parcel = parcel.into_iter(),
-                None => return Poll::Ready(None),
+            let mut way = self.shared.way();
+            // An idle outbox holds no buffer.
+            self.pieces = std::mem::take(&mut way.pieces).into_iter();
+            if self.pieces.len() > 0 {
+                continue;
             }
+            if way.core_let_go {
+                return Poll::Ready(None);
+            }
+            match &mut way.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+            return Poll::Pending;
         }
-    }
-
-    /// How many parcels wait.
-    #[cfg(test)]
-    pub(crate) fn parcels(&self) -> usize {
-        self.parcels.len()
     }
 
     /// Whether the core wants to be told, now that the outbox is empty. Answers so once.
@@ -144,11 +198,37 @@ impl Outbox {
     }
 }
 
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        let mut way = self.shared.way();
+        way.is_gone = true;
+        let left = std::mem::take(&mut way.pieces);
+        drop(way);
+        left.iter().for_each(|piece| self.shared.taken(piece));
+    }
+}
+
 #[cfg(test)]
-mod tests {
-    use std::task::Waker;
+pub(crate) mod tests {
+    use std::task::Wake;
 
     use super::*;
+
+    /// Counts how often it is woken.
+    #[derive(Debug, Default)]
+    pub(crate) struct Wakes(AtomicUsize);
+
+    impl Wakes {
+        pub(crate) fn count(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     #[test]
     fn an_outbox_holds_its_limit_and_no_more() {
@@ -165,9 +245,9 @@ mod tests {
     }
 
     #[test]
-    fn an_outbox_holds_so_many_parcels_and_no_more() {
+    fn an_outbox_holds_so_many_pieces_and_no_more() {
         let (mut sender, _outbox) = outbox();
-        for _ in 0..PARCELS {
+        for _ in 0..PIECES {
             assert_eq!(sender.push(Bytes::from_static(b"x")), Ok(()));
             sender.send();
         }
@@ -201,13 +281,16 @@ mod tests {
     }
 
     #[test]
-    fn one_turn_is_one_parcel_and_stays_in_order() {
+    fn one_turn_wakes_once_and_stays_in_order() {
         let (mut sender, mut outbox) = outbox();
-        let mut cx = Context::from_waker(Waker::noop());
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut cx = Context::from_waker(&waker);
         sender.push(Bytes::from_static(b"1")).unwrap();
         sender.push(Bytes::from_static(b"2")).unwrap();
         assert!(outbox.poll_next(&mut cx).is_pending(), "nothing goes before it is sent");
         sender.send();
+        assert_eq!(wakes.count(), 1);
         sender.push(Bytes::from_static(b"3")).unwrap();
         sender.send();
         drop(sender);

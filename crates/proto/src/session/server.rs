@@ -413,6 +413,16 @@ impl ServerSession {
         self.events.pop_front()
     }
 
+    /// Gives back the room of queues that are empty, so that a session in which nothing happens is small.
+    pub fn shrink(&mut self) {
+        if self.transmit.is_empty() {
+            self.transmit = VecDeque::new();
+        }
+        if self.events.is_empty() {
+            self.events = VecDeque::new();
+        }
+    }
+
     /// Parts from the peer, which may come back on another connection. Of a stranger no ticket is known: if it
     /// has one, that isn't to suffer from when the server stops or how slow a network is.
     pub fn close(&mut self, code: Code, detail: &str) {

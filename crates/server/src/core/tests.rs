@@ -14,7 +14,7 @@ mod keeping_out;
 mod matrix;
 
 use crate::{
-    outbox::{Outbox, outbox},
+    outbox::{Outbox, outbox, tests::Wakes},
     store::memory::{Disk, Fault, MemoryStore},
 };
 
@@ -151,11 +151,14 @@ fn nothing_is_told_before_it_is_recorded() {
 }
 
 #[test]
-fn what_a_turn_has_for_a_connection_is_one_parcel() {
+fn a_turn_wakes_a_connection_once() {
     let mut line = Line::open(4);
     let (arrival, mut outbox) = join(CALLER, 1);
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    assert!(outbox.poll_next(&mut Context::from_waker(&waker)).is_pending());
     line.turn([arrival, say(CALLER, 1, "hello"), say(CALLER, 2, "anybody?")]);
-    assert_eq!(outbox.parcels(), 1);
+    assert_eq!(wakes.count(), 1);
     assert_eq!(take(&mut outbox).len(), 5);
 }
 
