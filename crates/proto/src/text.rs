@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, Visitor},
+};
 
 use crate::limits;
 
@@ -70,7 +73,22 @@ macro_rules! checked_string {
 
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Self::new(String::deserialize(deserializer)?).map_err(de::Error::custom)
+                /// Checks the string where it stands, and copies it only then.
+                struct Checked;
+
+                impl Visitor<'_> for Checked {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("a string")
+                    }
+
+                    fn visit_str<E: de::Error>(self, string: &str) -> Result<$type, E> {
+                        $type::new(string).map_err(E::custom)
+                    }
+                }
+
+                deserializer.deserialize_str(Checked)
             }
         }
 

@@ -18,6 +18,7 @@ pub use snapshot::{KeptCall, KeptOperator, KeptState, Snapshot};
 
 mod board;
 mod call;
+mod calls;
 mod line;
 mod queue;
 mod roster;

@@ -16,6 +16,7 @@ use crate::{
     Dismissal, Effect, Input, Now, OperatorId, Party, QueueNumber, TicketHash, Why,
     board::Rhythm,
     call::{Call, State},
+    calls::Calls,
     queue::{First, Queue},
     roster::Roster,
     timers::{Timer, Timers},
@@ -71,7 +72,7 @@ pub struct Switchboard {
     stopping: bool,
     next_number: QueueNumber,
     /// Every call that somebody may still ask something about.
-    calls: BTreeMap<CallId, Call>,
+    calls: Calls,
     queue: Queue,
     roster: Roster,
     /// The ticket of everybody on the line.
@@ -199,13 +200,13 @@ impl Switchboard {
     /// Whether a call is waiting or connected.
     #[must_use]
     pub fn is_open(&self, call: CallId) -> bool {
-        self.calls.get(&call).is_some_and(|call| !matches!(call.state(), State::Ended(_)))
+        self.calls.find(call).is_some_and(|call| !matches!(call.state(), State::Ended(_)))
     }
 
     /// Whether a call waits.
     #[must_use]
     pub fn waits(&self, call: CallId) -> bool {
-        self.calls.get(&call).is_some_and(|call| matches!(call.state(), State::Waiting))
+        self.calls.find(call).is_some_and(|call| matches!(call.state(), State::Waiting))
     }
 
     /// How many operators are signed on.
@@ -217,7 +218,7 @@ impl Switchboard {
     /// The number of a known call's last entry.
     #[must_use]
     pub fn last_seq(&self, call: CallId) -> Option<Seq> {
-        self.calls.get(&call).map(Call::last_seq)
+        self.calls.find(call).map(Call::last_seq)
     }
 
     /// The call that occupies an operator: connected, or ended and not seen yet.
@@ -237,7 +238,7 @@ impl Switchboard {
         if has(Bug::NextReadsStaleState) {
             self.stale_first = self.stale_first.or(first);
         }
-        let first = first.and_then(|id| Some((id, &self.calls.get(&id)?.name)));
+        let first = first.and_then(|id| Some((id, &self.calls.find(id)?.name)));
         self.roster.offer(first, self.queue.len(), effects);
     }
 

@@ -71,7 +71,7 @@ impl Switchboard {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         let side = self.side(from, id)?;
-        let call = self.calls.get_mut(&id).ok_or(Refusal::NoSuchCall)?;
+        let call = self.calls.find_mut(id).ok_or(Refusal::NoSuchCall)?;
         let name = match from {
             Party::Caller(_) => Some(call.name.clone()),
             Party::Operator(id) => self.roster.operator(id).map(|operator| operator.name.clone()),
@@ -91,7 +91,7 @@ impl Switchboard {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         let side = self.side(from, id)?;
-        let why = match self.calls.get(&id).ok_or(Refusal::NoSuchCall)?.state() {
+        let why = match self.calls.find(id).ok_or(Refusal::NoSuchCall)?.state() {
             State::Waiting => Why::Abandoned,
             State::Connected(_) => Why::Bye,
             State::Ended(_) if has(Bug::EndRecordedTwice) => Why::Bye,
@@ -100,7 +100,7 @@ impl Switchboard {
         self.end_call(now, id, side.into(), why, effects);
         if has(Bug::OperatorReleasedAtBye)
             && side == Side::Caller
-            && let Some(operator) = self.calls.get(&id).and_then(|call| call.hearers().operator)
+            && let Some(operator) = self.calls.find(id).and_then(|call| call.hearers().operator)
         {
             self.operator_done(operator, id, effects);
         }
@@ -147,8 +147,7 @@ impl Switchboard {
             None => return Err(Refusal::NobodyWaiting),
         };
         if has(Bug::NextReadsStaleState) {
-            first =
-                self.stale_first.take().filter(|id| self.calls.contains_key(id)).unwrap_or(first);
+            first = self.stale_first.take().filter(|id| self.calls.contains(*id)).unwrap_or(first);
         }
         if let Some(held) = held {
             self.let_go(now, held, effects);

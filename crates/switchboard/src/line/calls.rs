@@ -20,12 +20,12 @@ impl Switchboard {
     pub(super) fn talk(&self, party: Party) -> Option<(CallId, Side, Party)> {
         match party {
             Party::Caller(id) => {
-                let answer = self.calls.get(&id)?.answer()?;
+                let answer = self.calls.find(id)?.answer()?;
                 Some((id, Side::Caller, Party::Operator(answer.operator)))
             }
             Party::Operator(id) => {
                 let call = self.call_of(id)?;
-                self.calls.get(&call)?.answer()?;
+                self.calls.find(call)?.answer()?;
                 Some((call, Side::Operator, Party::Caller(call)))
             }
         }
@@ -40,7 +40,7 @@ impl Switchboard {
         effects: &mut Vec<Effect>,
     ) {
         self.roster.occupy(operator, id);
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.find_mut(id) else { return };
         let Some(name) = self.roster.operator(operator).map(|operator| operator.name.clone())
         else {
             return;
@@ -53,7 +53,7 @@ impl Switchboard {
         self.rhythm.change();
 
         effects.push(Effect::Record(Record::Answered { call: id, operator, at }));
-        if let Some(call) = self.calls.get(&id) {
+        if let Some(call) = self.calls.find(id) {
             self.tell_connected(id, call, Side::Caller, operator, effects);
             self.tell_connected(id, call, Side::Operator, operator, effects);
         }
@@ -61,7 +61,7 @@ impl Switchboard {
             // Answered at once: the caller joins only now.
             self.joined(now, id, effects);
         }
-        if let Some(call) = self.calls.get_mut(&id) {
+        if let Some(call) = self.calls.find_mut(id) {
             let hearers = call.hearers();
             let entry = call.record(at, Item::Joined { from: Side::Operator, name });
             effects.push(Effect::Entry { call: id, entry, hearers });
@@ -71,7 +71,7 @@ impl Switchboard {
 
     /// Lets a connected call wait again, where it was before: its operator, of this name, has left.
     pub(super) fn put_back(&mut self, now: Now, id: CallId, name: Name, effects: &mut Vec<Effect>) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.find_mut(id) else { return };
         let Some(answer) = call.answer() else { return };
         let hearers = call.hearers();
         let entry = call.record(now.at, Item::Left { from: Side::Operator, name });
@@ -102,7 +102,7 @@ impl Switchboard {
     /// For planted bugs: lets a waiting call wait behind everybody else.
     pub(super) fn send_to_the_back(&mut self, id: CallId) {
         let number = self.next_number();
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.find_mut(id) else { return };
         self.queue.forget(call.number);
         call.number = number;
         self.queue.push(number, id);
@@ -110,14 +110,14 @@ impl Switchboard {
 
     /// The first in line goes to the next one who is there.
     pub(super) fn pass_over(&mut self, id: CallId) {
-        if let Some(call) = self.calls.get(&id) {
+        if let Some(call) = self.calls.find(id) {
             self.queue.stand(call.number, Standing::PassedOver);
         }
     }
 
     /// Whether the caller of a connected call has been away for so long that its operator may go on.
     pub(super) fn may_be_let_go(&self, now: Now, id: CallId) -> bool {
-        let call = self.calls.get(&id).filter(|call| call.answer().is_some());
+        let call = self.calls.find(id).filter(|call| call.answer().is_some());
         let away = call.and_then(|call| call.away);
         away.is_some_and(|since| since + limits::LET_GO <= now.moment)
     }
@@ -127,7 +127,7 @@ impl Switchboard {
         if self.stopping {
             return;
         }
-        let answer = self.calls.get(&id).and_then(|call| call.answer());
+        let answer = self.calls.find(id).and_then(|call| call.answer());
         let Some(answer) = answer else { return };
         let Some(operator) = self.roster.operator(answer.operator) else { return };
         self.put_back(now, id, operator.name.clone(), effects);
@@ -145,7 +145,7 @@ impl Switchboard {
         why: Why,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.find_mut(id) else { return };
         let mut hearers = call.hearers();
         // Who is given up hears nothing.
         hearers.caller &= why != Why::TimedOut;
@@ -173,7 +173,7 @@ impl Switchboard {
 
     /// Takes note that a side is done with an ended call, and forgets the call when both are.
     pub(super) fn done(&mut self, id: CallId, side: Side, effects: &mut Vec<Effect>) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.find_mut(id) else { return };
         let State::Ended(_) = call.state() else { return };
         effects.push(Effect::Record(Record::Done { call: id, side }));
         call.done(side);
@@ -181,7 +181,7 @@ impl Switchboard {
             && !unseen.caller
             && unseen.operator.is_none()
         {
-            self.calls.remove(&id);
+            self.calls.forget(id);
             if has(Bug::PlaceFreedTwice) {
                 self.rules.places = self.rules.places.saturating_add(1);
             }

@@ -6,6 +6,7 @@ use crate::{
     KeptCall, KeptState, Now, Party, Rules, Snapshot,
     board::Rhythm,
     call::{Call, State, Unseen},
+    calls::Calls,
     line::Switchboard,
     queue::Queue,
     roster::Roster,
@@ -21,7 +22,7 @@ impl Switchboard {
             rules,
             stopping: false,
             next_number: snapshot.next_number,
-            calls: BTreeMap::new(),
+            calls: Calls::default(),
             queue: Queue::default(),
             roster: Roster::default(),
             tickets: BTreeMap::new(),
@@ -61,7 +62,7 @@ impl Switchboard {
     /// It follows from the records and entries alone, so a store needn't be given it.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let mut calls: Vec<KeptCall> = self.calls.iter().map(|(id, call)| call.kept(*id)).collect();
+        let mut calls: Vec<KeptCall> = self.calls.iter().map(|(id, call)| call.kept(id)).collect();
         calls.sort_by_key(|kept| kept.number);
         Snapshot { next_number: self.next_number, operators: self.roster.kept(), calls }
     }

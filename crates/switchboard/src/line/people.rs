@@ -28,7 +28,7 @@ impl Switchboard {
         name: Name,
         effects: &mut Vec<Effect>,
     ) {
-        if self.calls.contains_key(&id) || self.tickets.contains_key(&ticket) {
+        if self.calls.contains(id) || self.tickets.contains_key(&ticket) {
             // Ids are fresh, and a ticket that is known comes back: this is nobody.
             return;
         }
@@ -75,7 +75,7 @@ impl Switchboard {
 
     /// Records that the caller joined: the first entry.
     pub(super) fn joined(&mut self, now: Now, id: CallId, effects: &mut Vec<Effect>) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.find_mut(id) else { return };
         let hearers = call.hearers();
         let item = Item::Joined { from: Side::Caller, name: call.name.clone() };
         effects.push(Effect::Entry { call: id, entry: call.record(now.at, item), hearers });
@@ -125,7 +125,7 @@ impl Switchboard {
     pub(super) fn is_present(&self, party: Party) -> bool {
         match party {
             Party::Caller(id) => {
-                self.calls.get(&id).is_some_and(|call| call.has_caller() && call.away.is_none())
+                self.calls.find(id).is_some_and(|call| call.has_caller() && call.away.is_none())
             }
             Party::Operator(id) => self.roster.operator(id).is_some_and(|operator| !operator.away),
         }
@@ -133,7 +133,7 @@ impl Switchboard {
 
     fn is_known(&self, party: Party) -> bool {
         match party {
-            Party::Caller(id) => self.calls.get(&id).is_some_and(Call::has_caller),
+            Party::Caller(id) => self.calls.find(id).is_some_and(Call::has_caller),
             Party::Operator(id) => self.roster.operator(id).is_some(),
         }
     }
@@ -152,7 +152,7 @@ impl Switchboard {
     pub(super) fn leave(&mut self, now: Now, party: Party) {
         let grace = match party {
             Party::Caller(id) => {
-                let Some(call) = self.calls.get_mut(&id) else { return };
+                let Some(call) = self.calls.find_mut(id) else { return };
                 call.away = Some(now.moment);
                 let grace =
                     if call.answered() { self.rules.call_grace } else { self.rules.waiting_grace };
@@ -207,7 +207,7 @@ impl Switchboard {
     fn caller_back(&mut self, id: CallId) {
         self.timers.stop(Timer::PassedOver(id));
         self.timers.stop(Timer::LetGo(id));
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.find_mut(id) else { return };
         let was_away = call.away.take().is_some();
         if was_away && let State::Waiting = call.state() {
             self.queue.stand(call.number, Standing::Present);
@@ -224,7 +224,7 @@ impl Switchboard {
             Party::Caller(id) => Some(id),
             Party::Operator(id) => self.call_of(id),
         };
-        let call = id.and_then(|id| self.calls.get(&id));
+        let call = id.and_then(|id| self.calls.find(id));
         call.is_some_and(|call| matches!(call.state(), State::Ended(_)))
     }
 
@@ -253,7 +253,7 @@ impl Switchboard {
     /// Lets a caller go whose call is over.
     pub(super) fn caller_done(&mut self, id: CallId, effects: &mut Vec<Effect>) {
         let party = Party::Caller(id);
-        if let Some(call) = self.calls.get(&id) {
+        if let Some(call) = self.calls.find(id) {
             self.tickets.remove(&call.ticket);
             if self.spent.len() == SPENT {
                 self.spent.pop_front();

@@ -19,7 +19,7 @@ impl Switchboard {
     pub fn resumed(&self, party: Party, effects: &mut Vec<Effect>) {
         let (name, id, side) = match party {
             Party::Caller(id) => {
-                let Some(call) = self.calls.get(&id).filter(|call| call.has_caller()) else {
+                let Some(call) = self.calls.find(id).filter(|call| call.has_caller()) else {
                     return;
                 };
                 (&call.name, Some(id), Side::Caller)
@@ -30,7 +30,7 @@ impl Switchboard {
             }
         };
         let listed = |id: CallId| {
-            let call = self.calls.get(&id)?;
+            let call = self.calls.find(id)?;
             Some(Listed { call: id, next_nonce: call.next_nonce(side), last: call.last_seq() })
         };
         let calls = id.and_then(listed).into_iter().collect();
@@ -45,7 +45,7 @@ impl Switchboard {
     pub fn restate(&self, party: Party, effects: &mut Vec<Effect>) {
         match party {
             Party::Caller(id) => {
-                let Some(call) = self.calls.get(&id) else { return };
+                let Some(call) = self.calls.find(id) else { return };
                 if let State::Waiting = call.state()
                     && let Some(position) = self.queue.position(call.number)
                 {
@@ -71,7 +71,7 @@ impl Switchboard {
     /// Tells a party that it talks, if it does, and whether the other side is away.
     fn retell_talk(&self, party: Party, effects: &mut Vec<Effect>) {
         let Some((id, side, other)) = self.talk(party) else { return };
-        if let Some(call) = self.calls.get(&id)
+        if let Some(call) = self.calls.find(id)
             && let Some(answer) = call.answer()
         {
             self.tell_connected(id, call, side, answer.operator, effects);
@@ -90,7 +90,7 @@ impl Switchboard {
     }
 
     pub(super) fn tell_place(&self, id: CallId, position: u32, effects: &mut Vec<Effect>) {
-        let Some(call) = self.calls.get(&id) else { return };
+        let Some(call) = self.calls.find(id) else { return };
         let notice = Notice::Place {
             call: id,
             position,
@@ -146,11 +146,11 @@ impl Switchboard {
 
     pub(super) fn board(&self) -> Board {
         let first = self.queue.present().take(limits::BOARD_FIRST).filter_map(|id| {
-            let call = self.calls.get(&id)?;
+            let call = self.calls.find(id)?;
             Some(Waiter { call: id, name: call.name.clone(), since: call.since })
         });
         let talking = self.talks.values().take(limits::BOARD_TALKING).filter_map(|id| {
-            let call = self.calls.get(id)?;
+            let call = self.calls.find(*id)?;
             let answer = call.answer()?;
             let operator = self.roster.operator(answer.operator)?.name.clone();
             Some(Talk { call: *id, name: call.name.clone(), operator, since: answer.at })
