@@ -187,7 +187,10 @@ macro_rules! hex_bytes {
                 if serializer.is_human_readable() {
                     serializer.serialize_str(&self.to_hex())
                 } else {
-                    self.0.serialize(serializer)
+                    // Byte by byte, each would cost as much as all of them this way.
+                    let (words, _) = self.0.as_chunks();
+                    let mut words = words.iter().copied().map(u128::from_le_bytes);
+                    [(); $len / 16].map(|()| words.next().unwrap_or_default()).serialize(serializer)
                 }
             }
         }
@@ -198,7 +201,14 @@ macro_rules! hex_bytes {
                     let digits = String::deserialize(deserializer)?;
                     Self::from_hex(&digits).map_err(de::Error::custom)
                 } else {
-                    <[u8; $len]>::deserialize(deserializer).map(Self)
+                    let words = <[u128; $len / 16]>::deserialize(deserializer)?;
+                    let mut bytes = [0; $len];
+                    let (places, _) = bytes.as_chunks_mut();
+                    places
+                        .iter_mut()
+                        .zip(words)
+                        .for_each(|(place, word)| *place = word.to_le_bytes());
+                    Ok(Self(bytes))
                 }
             }
         }
