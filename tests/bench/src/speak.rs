@@ -45,6 +45,19 @@ pub(crate) trait Protocol {
     fn pairs(&self, at: SocketAddr, count: usize) -> io::Result<Vec<Pair>>;
 }
 
+/// Conversations whose ends differ in nothing but their names. `end` is given its own, and whom it talks
+/// with.
+pub(crate) fn symmetric(
+    count: usize,
+    end: impl Fn(&str, &str) -> io::Result<Ready>,
+) -> io::Result<Vec<Pair>> {
+    let pair = |number| {
+        let (speaker, hearer) = (format!("s{number}"), format!("h{number}"));
+        Ok(Pair { hearer: Some(end(&hearer, &speaker)?), speaker: end(&speaker, &hearer)? })
+    };
+    (0..count).map(pair).collect()
+}
+
 /// What everybody says: 64 bytes.
 pub(crate) const TEXT: &str = "What is said here has sixty-four bytes, as lines that people say";
 
