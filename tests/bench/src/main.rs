@@ -82,6 +82,8 @@ fn measure(cli: &Cli) -> io::Result<()> {
         Rival::RedisPubSub,
         Rival::RedisStreams,
         Rival::RedisStreamsEverySecond,
+        Rival::InspIrcd,
+        Rival::Ngircd,
         Rival::Naive,
     ];
     let wanted = |rival: &Rival| {

@@ -15,6 +15,7 @@ use crate::{
     speak::{
         Protocol,
         helpline::{Helpline, OPERATOR},
+        irc::Irc,
         raw, redis,
     },
     trust,
@@ -33,6 +34,8 @@ pub(crate) enum Rival {
     RedisPubSub,
     RedisStreams,
     RedisStreamsEverySecond,
+    InspIrcd,
+    Ngircd,
 }
 
 /// Where programs are and files may be put.
@@ -63,6 +66,8 @@ impl Rival {
             Self::RedisPubSub => "Redis pub/sub",
             Self::RedisStreams => "Redis Streams, always",
             Self::RedisStreamsEverySecond => "Redis Streams, everysec",
+            Self::InspIrcd => "InspIRCd",
+            Self::Ngircd => "ngircd",
         }
     }
 
@@ -74,6 +79,8 @@ impl Rival {
             Self::RedisPubSub | Self::RedisStreams | Self::RedisStreamsEverySecond => {
                 (Path::new("redis-server"), "--version")
             }
+            Self::InspIrcd => (Path::new("inspircd"), "--version"),
+            Self::Ngircd => (Path::new("ngircd"), "--version"),
         };
         let printed = Command::new(program).arg(argument).output().ok()?.stdout;
         number(&String::from_utf8_lossy(&printed))
@@ -108,6 +115,8 @@ impl Rival {
                 let arguments = ["--appendonly", "yes", "--appendfsync", "everysec"];
                 (installed::redis(files.path(), at, &arguments)?, Box::new(redis::Streams))
             }
+            Self::InspIrcd => (installed::inspircd(files.path(), at)?, Box::new(Irc::Together)),
+            Self::Ngircd => (installed::ngircd(files.path(), at)?, Box::new(Irc::OneByOne)),
         };
         let mut running = Running { process, at, protocol, _files: files };
         if !matches!(self, Self::Helpline | Self::HelplineTls) {

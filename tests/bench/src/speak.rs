@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr};
 use crate::wire::Wire;
 
 pub(crate) mod helpline;
+pub(crate) mod irc;
 pub(crate) mod raw;
 pub(crate) mod redis;
 
