@@ -84,6 +84,8 @@ fn measure(cli: &Cli) -> io::Result<()> {
         Rival::RedisStreamsEverySecond,
         Rival::InspIrcd,
         Rival::Ngircd,
+        Rival::MosquittoQos0,
+        Rival::MosquittoQos1,
         Rival::Naive,
     ];
     let wanted = |rival: &Rival| {

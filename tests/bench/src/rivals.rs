@@ -16,6 +16,7 @@ use crate::{
         Protocol,
         helpline::{Helpline, OPERATOR},
         irc::Irc,
+        mqtt::Mqtt,
         raw, redis,
     },
     trust,
@@ -36,6 +37,8 @@ pub(crate) enum Rival {
     RedisStreamsEverySecond,
     InspIrcd,
     Ngircd,
+    MosquittoQos0,
+    MosquittoQos1,
 }
 
 /// Where programs are and files may be put.
@@ -68,6 +71,8 @@ impl Rival {
             Self::RedisStreamsEverySecond => "Redis Streams, everysec",
             Self::InspIrcd => "InspIRCd",
             Self::Ngircd => "ngircd",
+            Self::MosquittoQos0 => "mosquitto, QoS 0",
+            Self::MosquittoQos1 => "mosquitto, QoS 1",
         }
     }
 
@@ -81,6 +86,7 @@ impl Rival {
             }
             Self::InspIrcd => (Path::new("inspircd"), "--version"),
             Self::Ngircd => (Path::new("ngircd"), "--version"),
+            Self::MosquittoQos0 | Self::MosquittoQos1 => (Path::new("mosquitto"), "-h"),
         };
         let printed = Command::new(program).arg(argument).output().ok()?.stdout;
         number(&String::from_utf8_lossy(&printed))
@@ -117,6 +123,12 @@ impl Rival {
             }
             Self::InspIrcd => (installed::inspircd(files.path(), at)?, Box::new(Irc::Together)),
             Self::Ngircd => (installed::ngircd(files.path(), at)?, Box::new(Irc::OneByOne)),
+            Self::MosquittoQos0 => {
+                (installed::mosquitto(files.path(), at)?, Box::new(Mqtt::AtMostOnce))
+            }
+            Self::MosquittoQos1 => {
+                (installed::mosquitto(files.path(), at)?, Box::new(Mqtt::AtLeastOnce))
+            }
         };
         let mut running = Running { process, at, protocol, _files: files };
         if !matches!(self, Self::Helpline | Self::HelplineTls) {

@@ -78,3 +78,21 @@ PAM = no
     let mut command = Command::new("ngircd");
     silent(command.args(["--nodaemon", "--config"]).arg(written(files, &text)?))
 }
+
+pub(super) fn mosquitto(files: &Path, at: SocketAddr) -> io::Result<Process> {
+    let port = at.port();
+    let text = format!(
+        "listener {port} 127.0.0.1
+user root
+allow_anonymous true
+persistence false
+max_connections -1
+max_inflight_messages 0
+max_queued_messages 0
+max_queued_bytes 0
+set_tcp_nodelay true
+log_dest none
+"
+    );
+    silent(Command::new("mosquitto").arg("-c").arg(written(files, &text)?))
+}
