@@ -86,6 +86,9 @@ fn measure(cli: &Cli) -> io::Result<()> {
         Rival::Ngircd,
         Rival::MosquittoQos0,
         Rival::MosquittoQos1,
+        Rival::Nats,
+        Rival::JetStream,
+        Rival::JetStreamSynced,
         Rival::Naive,
     ];
     let wanted = |rival: &Rival| {

@@ -17,12 +17,15 @@ use crate::{
         helpline::{Helpline, OPERATOR},
         irc::Irc,
         mqtt::Mqtt,
+        nats::Nats,
         raw, redis,
     },
     trust,
 };
 
 mod installed;
+
+use installed::Recorded;
 
 /// Somebody who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,9 @@ pub(crate) enum Rival {
     Ngircd,
     MosquittoQos0,
     MosquittoQos1,
+    Nats,
+    JetStream,
+    JetStreamSynced,
 }
 
 /// Where programs are and files may be put.
@@ -73,6 +79,9 @@ impl Rival {
             Self::Ngircd => "ngircd",
             Self::MosquittoQos0 => "mosquitto, QoS 0",
             Self::MosquittoQos1 => "mosquitto, QoS 1",
+            Self::Nats => "NATS",
+            Self::JetStream => "JetStream, every 2 min",
+            Self::JetStreamSynced => "JetStream, always",
         }
     }
 
@@ -87,6 +96,9 @@ impl Rival {
             Self::InspIrcd => (Path::new("inspircd"), "--version"),
             Self::Ngircd => (Path::new("ngircd"), "--version"),
             Self::MosquittoQos0 | Self::MosquittoQos1 => (Path::new("mosquitto"), "-h"),
+            Self::Nats | Self::JetStream | Self::JetStreamSynced => {
+                (Path::new("nats-server"), "--version")
+            }
         };
         let printed = Command::new(program).arg(argument).output().ok()?.stdout;
         number(&String::from_utf8_lossy(&printed))
@@ -128,6 +140,15 @@ impl Rival {
             }
             Self::MosquittoQos1 => {
                 (installed::mosquitto(files.path(), at)?, Box::new(Mqtt::AtLeastOnce))
+            }
+            Self::Nats => (installed::nats(files.path(), at, Recorded::No)?, Box::new(Nats::Core)),
+            Self::JetStream => {
+                let process = installed::nats(files.path(), at, Recorded::ByDefault)?;
+                (process, Box::new(Nats::JetStream))
+            }
+            Self::JetStreamSynced => {
+                let process = installed::nats(files.path(), at, Recorded::Synced)?;
+                (process, Box::new(Nats::JetStream))
             }
         };
         let mut running = Running { process, at, protocol, _files: files };

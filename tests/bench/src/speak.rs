@@ -7,6 +7,7 @@ use crate::wire::Wire;
 pub(crate) mod helpline;
 pub(crate) mod irc;
 pub(crate) mod mqtt;
+pub(crate) mod nats;
 pub(crate) mod raw;
 pub(crate) mod redis;
 

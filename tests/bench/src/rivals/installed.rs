@@ -96,3 +96,37 @@ log_dest none
     );
     silent(Command::new("mosquitto").arg("-c").arg(written(files, &text)?))
 }
+
+/// When a server of NATS records what is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recorded {
+    No,
+    /// In files that it syncs when it does so by itself.
+    ByDefault,
+    /// In files that it syncs before it acknowledges.
+    Synced,
+}
+
+/// Unsupported if it can't record that way.
+pub(super) fn nats(files: &Path, at: SocketAddr, recorded: Recorded) -> io::Result<Process> {
+    let store = files.join("jetstream").display().to_string();
+    let jetstream = match recorded {
+        Recorded::No => String::new(),
+        Recorded::ByDefault => format!("jetstream {{ store_dir: {store:?} }}\n"),
+        Recorded::Synced => {
+            format!("jetstream {{ store_dir: {store:?}, sync_interval: always }}\n")
+        }
+    };
+    let text = format!("listen: \"{at}\"\nmax_connections: 100000\n{jetstream}");
+    let file = written(files, &text)?;
+    let command = || {
+        let mut command = Command::new("nats-server");
+        command.arg("-c").arg(&file);
+        command
+    };
+    if recorded == Recorded::Synced && !command().arg("-t").output()?.status.success() {
+        let why = "this nats-server can't sync each message (2.10 can)";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+    }
+    silent(&mut command())
+}
