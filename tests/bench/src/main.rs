@@ -82,30 +82,50 @@ fn measure(cli: &Cli) -> io::Result<()> {
         Rival::RedisPubSub,
         Rival::RedisStreams,
         Rival::RedisStreamsEverySecond,
+        Rival::InspIrcd,
+        Rival::Ngircd,
+        Rival::MosquittoQos0,
+        Rival::MosquittoQos1,
+        Rival::Nats,
+        Rival::JetStream,
+        Rival::JetStreamSynced,
         Rival::Naive,
     ];
-    for _ in 0..cli.rounds {
-        for rival in all {
-            if !cli.only.is_empty()
-                && !cli.only.iter().any(|only| rival.name().contains(only.as_str()))
-            {
-                continue;
-            }
-            let running = rival.start(&place)?;
-            let pairs = running.protocol.pairs(running.at, cli.pairs)?;
-            let acknowledges = running.protocol.acknowledges();
-            let mut measured = load::talk(pairs, talk, acknowledges, &running.process)?;
-            let rate = measured.done as f64 / measured.took.as_secs_f64();
-            let cpu = measured.cpu.as_secs_f64() * 1e6 / measured.done as f64;
-            println!(
-                "{:24} {rate:10.0}/s  {cpu:6.2} s/10^6  p50 {:?} p99 {:?}  {} KiB",
-                rival.name(),
-                measured.latencies.within(50),
-                measured.latencies.within(99),
-                running.process.resident()?,
-            );
-        }
-        println!();
+    let wanted = |rival: &Rival| {
+        cli.only.is_empty() || cli.only.iter().any(|only| rival.name().contains(only.as_str()))
+    };
+    let wanted: Vec<_> = all.into_iter().filter(wanted).collect();
+    for rival in &wanted {
+        println!("{:24} {}", rival.name(), rival.version(&place).unwrap_or_default());
     }
+    for _ in 0..cli.rounds {
+        println!();
+        for rival in &wanted {
+            match once(*rival, &place, cli.pairs, talk) {
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                    println!("{:24} {error}", rival.name());
+                }
+                ended => ended?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Measures somebody once and prints the figures. Unsupported if that can't be done with it.
+fn once(rival: Rival, place: &Place, pairs: usize, talk: Talk) -> io::Result<()> {
+    let running = rival.start(place)?;
+    let pairs = running.protocol.pairs(running.at, pairs)?;
+    let acknowledges = running.protocol.acknowledges();
+    let mut measured = load::talk(pairs, talk, acknowledges, &running.process)?;
+    let rate = measured.done as f64 / measured.took.as_secs_f64();
+    let cpu = measured.cpu.as_secs_f64() * 1e6 / measured.done as f64;
+    println!(
+        "{:24} {rate:10.0}/s  {cpu:6.2} s/10^6  p50 {:?} p99 {:?}  {} KiB",
+        rival.name(),
+        measured.latencies.within(50),
+        measured.latencies.within(99),
+        running.process.resident()?,
+    );
     Ok(())
 }

@@ -74,8 +74,7 @@ impl Peers {
             }
             let at = event.token().0;
             self.send(at, &[]);
-            loop {
-                let Some(Some(peer)) = self.peers.get_mut(at) else { break };
+            while let Some(Some(peer)) = self.peers.get_mut(at) {
                 match peer.stream.read(buffer) {
                     Ok(0) => {
                         self.hang_up(at);

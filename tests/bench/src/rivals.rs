@@ -15,10 +15,17 @@ use crate::{
     speak::{
         Protocol,
         helpline::{Helpline, OPERATOR},
+        irc::Irc,
+        mqtt::Mqtt,
+        nats::Nats,
         raw, redis,
     },
     trust,
 };
+
+mod installed;
+
+use installed::Recorded;
 
 /// Somebody who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +38,13 @@ pub(crate) enum Rival {
     RedisPubSub,
     RedisStreams,
     RedisStreamsEverySecond,
+    InspIrcd,
+    Ngircd,
+    MosquittoQos0,
+    MosquittoQos1,
+    Nats,
+    JetStream,
+    JetStreamSynced,
 }
 
 /// Where programs are and files may be put.
@@ -61,14 +75,39 @@ impl Rival {
             Self::RedisPubSub => "Redis pub/sub",
             Self::RedisStreams => "Redis Streams, always",
             Self::RedisStreamsEverySecond => "Redis Streams, everysec",
+            Self::InspIrcd => "InspIRCd",
+            Self::Ngircd => "ngircd",
+            Self::MosquittoQos0 => "mosquitto, QoS 0",
+            Self::MosquittoQos1 => "mosquitto, QoS 1",
+            Self::Nats => "NATS",
+            Self::JetStream => "JetStream, every 2 min",
+            Self::JetStreamSynced => "JetStream, always",
         }
     }
 
-    /// Starts it.
+    /// Which version this is, as the program itself says; none where it is a part of this one.
+    pub(crate) fn version(self, place: &Place) -> Option<String> {
+        let (program, argument) = match self {
+            Self::Relay | Self::Log | Self::Naive => return None,
+            Self::Helpline | Self::HelplineTls => (place.helpline_server.as_path(), "--version"),
+            Self::RedisPubSub | Self::RedisStreams | Self::RedisStreamsEverySecond => {
+                (Path::new("redis-server"), "--version")
+            }
+            Self::InspIrcd => (Path::new("inspircd"), "--version"),
+            Self::Ngircd => (Path::new("ngircd"), "--version"),
+            Self::MosquittoQos0 | Self::MosquittoQos1 => (Path::new("mosquitto"), "-h"),
+            Self::Nats | Self::JetStream | Self::JetStreamSynced => {
+                (Path::new("nats-server"), "--version")
+            }
+        };
+        let printed = Command::new(program).arg(argument).output().ok()?.stdout;
+        number(&String::from_utf8_lossy(&printed))
+    }
+
+    /// Starts it. Unsupported if the program that is installed can't do that.
     pub(crate) fn start(self, place: &Place) -> io::Result<Running> {
         let files = TempDir::new_in(&place.scratch)?;
         let at = free()?;
-        let port = at.port().to_string();
         let (process, protocol): (Process, Box<dyn Protocol>) = match self {
             Self::Relay => (own(&["relay", &at.to_string()])?, Box::new(raw::Relay)),
             Self::Log => {
@@ -83,16 +122,34 @@ impl Rival {
                 (process, Box::new(Helpline { token, tls }))
             }
             Self::RedisPubSub => {
-                (redis(files.path(), &port, &["--appendonly", "no"])?, Box::new(redis::PubSub))
+                let arguments = ["--appendonly", "no"];
+                (installed::redis(files.path(), at, &arguments)?, Box::new(redis::PubSub))
             }
-            Self::RedisStreams => (
-                redis(files.path(), &port, &["--appendonly", "yes", "--appendfsync", "always"])?,
-                Box::new(redis::Streams),
-            ),
-            Self::RedisStreamsEverySecond => (
-                redis(files.path(), &port, &["--appendonly", "yes", "--appendfsync", "everysec"])?,
-                Box::new(redis::Streams),
-            ),
+            Self::RedisStreams => {
+                let arguments = ["--appendonly", "yes", "--appendfsync", "always"];
+                (installed::redis(files.path(), at, &arguments)?, Box::new(redis::Streams))
+            }
+            Self::RedisStreamsEverySecond => {
+                let arguments = ["--appendonly", "yes", "--appendfsync", "everysec"];
+                (installed::redis(files.path(), at, &arguments)?, Box::new(redis::Streams))
+            }
+            Self::InspIrcd => (installed::inspircd(files.path(), at)?, Box::new(Irc::Together)),
+            Self::Ngircd => (installed::ngircd(files.path(), at)?, Box::new(Irc::OneByOne)),
+            Self::MosquittoQos0 => {
+                (installed::mosquitto(files.path(), at)?, Box::new(Mqtt::AtMostOnce))
+            }
+            Self::MosquittoQos1 => {
+                (installed::mosquitto(files.path(), at)?, Box::new(Mqtt::AtLeastOnce))
+            }
+            Self::Nats => (installed::nats(files.path(), at, Recorded::No)?, Box::new(Nats::Core)),
+            Self::JetStream => {
+                let process = installed::nats(files.path(), at, Recorded::ByDefault)?;
+                (process, Box::new(Nats::JetStream))
+            }
+            Self::JetStreamSynced => {
+                let process = installed::nats(files.path(), at, Recorded::Synced)?;
+                (process, Box::new(Nats::JetStream))
+            }
         };
         let mut running = Running { process, at, protocol, _files: files };
         if !matches!(self, Self::Helpline | Self::HelplineTls) {
@@ -100,6 +157,13 @@ impl Rival {
         }
         Ok(running)
     }
+}
+
+/// The version number in what a program prints about itself: the first that has a point in it.
+fn number(printed: &str) -> Option<String> {
+    let digits = |c: char| c.is_ascii_digit() || c == '.';
+    let mut numbers = printed.split(|c| !digits(c)).map(|number| number.trim_matches('.'));
+    numbers.find(|number| number.contains('.')).map(str::to_owned)
 }
 
 /// An address on loopback where nobody answers.
@@ -110,13 +174,6 @@ fn free() -> io::Result<SocketAddr> {
 /// One of the raw servers, which this very program is too.
 fn own(arguments: &[&str]) -> io::Result<Process> {
     Process::start(Command::new(std::env::current_exe()?).args(arguments))
-}
-
-fn redis(files: &Path, port: &str, arguments: &[&str]) -> io::Result<Process> {
-    let mut command = Command::new("redis-server");
-    command.args(["--bind", "127.0.0.1", "--port", port, "--save", "", "--dir"]).arg(files);
-    command.args(["--auto-aof-rewrite-percentage", "0"]);
-    Process::start(command.args(arguments))
 }
 
 /// Makes the account that all operators share; its token.
@@ -153,4 +210,23 @@ pub(crate) fn helpline(place: &Place, data: &Path, at: SocketAddr) -> io::Result
     // It says little, and doesn't end because nobody reads it.
     std::thread::spawn(move || io::copy(&mut lines, &mut io::sink()));
     Ok(process)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn a_version_is_found_in_what_each_program_prints() {
+        for (printed, version) in [
+            ("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64", "7.0.15"),
+            ("InspIRCd-3.15.0-debian", "3.15.0"),
+            ("ngIRCd 26.1-IDENT+IPv6+IRCPLUS", "26.1"),
+            ("mosquitto version 2.0.11\n\nmosquitto is an MQTT v5.0/v3.1.1/v3.1 broker.", "2.0.11"),
+            ("nats-server: v2.9.10", "2.9.10"),
+        ] {
+            assert_eq!(number(printed).as_deref(), Some(version));
+        }
+        assert_eq!(number("usage: something else"), None);
+    }
 }

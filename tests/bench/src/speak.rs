@@ -5,6 +5,9 @@ use std::{io, net::SocketAddr};
 use crate::wire::Wire;
 
 pub(crate) mod helpline;
+pub(crate) mod irc;
+pub(crate) mod mqtt;
+pub(crate) mod nats;
 pub(crate) mod raw;
 pub(crate) mod redis;
 
@@ -43,6 +46,19 @@ pub(crate) trait Protocol {
 
     /// Lets both ends of so many conversations in.
     fn pairs(&self, at: SocketAddr, count: usize) -> io::Result<Vec<Pair>>;
+}
+
+/// Conversations whose ends differ in nothing but their names. `end` is given its own, and whom it talks
+/// with.
+pub(crate) fn symmetric(
+    count: usize,
+    end: impl Fn(&str, &str) -> io::Result<Ready>,
+) -> io::Result<Vec<Pair>> {
+    let pair = |number| {
+        let (speaker, hearer) = (format!("s{number}"), format!("h{number}"));
+        Ok(Pair { hearer: Some(end(&hearer, &speaker)?), speaker: end(&speaker, &hearer)? })
+    };
+    (0..count).map(pair).collect()
 }
 
 /// What everybody says: 64 bytes.

@@ -1,10 +1,10 @@
-//! Redis: a channel a pair (publish and subscribe), or a stream a pair (XADD and XREAD).
+//! Redis: a channel an end (publish and subscribe), or a stream a pair (XADD and XREAD).
 
 use std::{io, net::SocketAddr};
 
 use crate::wire::Wire;
 
-use super::{End, Heard, Pair, Protocol, Ready, TEXT, nonsense};
+use super::{End, Heard, Pair, Protocol, Ready, TEXT, nonsense, symmetric};
 
 /// Publish and subscribe.
 pub(crate) struct PubSub;
@@ -21,13 +21,14 @@ fn command(out: &mut Vec<u8>, parts: &[&[u8]]) {
     }
 }
 
-/// A reply: a line, a string, or a list.
+/// What the server says: the reply to a command, or a push, which none asked for.
 #[derive(Debug)]
 enum Reply<'a> {
-    Line(&'a [u8]),
+    Line,
     Bulk(&'a [u8]),
     None,
     List(Vec<Reply<'a>>),
+    Push(Vec<Reply<'a>>),
 }
 
 /// Cuts a reply off the front; none if it isn't all there.
@@ -41,7 +42,7 @@ fn reply(bytes: &[u8]) -> io::Result<Option<(usize, Reply<'_>)>> {
         text.parse().map_err(io::Error::other)
     };
     Ok(Some(match kind {
-        b'+' | b':' => (used, Reply::Line(rest)),
+        b'+' | b':' => (used, Reply::Line),
         b'$' | b'*' if number()? < 0 => (used, Reply::None),
         b'$' => {
             let size = usize::try_from(number()?).map_err(io::Error::other)?;
@@ -51,26 +52,28 @@ fn reply(bytes: &[u8]) -> io::Result<Option<(usize, Reply<'_>)>> {
             }
             (used + size + 2, Reply::Bulk(text))
         }
-        b'*' => {
+        b'*' | b'>' | b'%' => {
             let mut list = Vec::new();
-            for _ in 0..number()? {
+            // A map is a list of keys, each with its value behind it.
+            let size = if *kind == b'%' { 2 * number()? } else { number()? };
+            for _ in 0..size {
                 let Some(bytes) = bytes.get(used..) else { return Ok(None) };
                 let Some((size, one)) = reply(bytes)? else { return Ok(None) };
                 used += size;
                 list.push(one);
             }
-            (used, Reply::List(list))
+            (used, if *kind == b'>' { Reply::Push(list) } else { Reply::List(list) })
         }
         _ => return Err(nonsense(String::from_utf8_lossy(line))),
     }))
 }
 
-/// Who says: PUBLISH or XADD. Each reply acknowledges one.
-struct Speaker {
+/// Who says, by PUBLISH or XADD, each of whose replies acknowledges one; and hears what is pushed.
+struct Talker {
     said: Vec<u8>,
 }
 
-impl End for Speaker {
+impl End for Talker {
     fn say(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
         out.extend_from_slice(&self.said);
         Ok(())
@@ -80,28 +83,10 @@ impl End for Speaker {
         let (mut used, mut heard) = (0, Heard::default());
         while let Some((size, reply)) = reply(bytes.get(used..).unwrap_or_default())? {
             match reply {
-                Reply::Line(_) | Reply::Bulk(_) => heard.acknowledged += 1,
-                other => return Err(nonsense(other)),
-            }
-            used += size;
-        }
-        Ok((used, heard))
-    }
-}
-
-/// Who is subscribed.
-struct Subscriber;
-
-impl End for Subscriber {
-    fn say(&mut self, _: &mut Vec<u8>) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn hear(&mut self, bytes: &[u8], _: &mut Vec<u8>) -> io::Result<(usize, Heard)> {
-        let (mut used, mut heard) = (0, Heard::default());
-        while let Some((size, reply)) = reply(bytes.get(used..).unwrap_or_default())? {
-            match reply {
-                Reply::List(parts) if matches!(parts.as_slice(), [_, _, Reply::Bulk(_)]) => {
+                Reply::Line | Reply::Bulk(_) => heard.acknowledged += 1,
+                Reply::Push(parts)
+                    if matches!(parts.as_slice(), [Reply::Bulk(b"message"), _, Reply::Bulk(_)]) =>
+                {
                     heard.texts += 1;
                 }
                 other => return Err(nonsense(other)),
@@ -140,10 +125,18 @@ impl End for Reader {
     }
 }
 
-fn speaker(at: SocketAddr, parts: &[&[u8]]) -> io::Result<Ready> {
+/// An end that is subscribed to its own channel and publishes to the other's. Only the third version of the
+/// protocol lets one connection do both.
+fn end(at: SocketAddr, own: &str, other: &str) -> io::Result<Ready> {
+    let mut wire = Wire::connect(at)?;
+    command(&mut wire.out, &[b"HELLO", b"3"]);
+    command(&mut wire.out, &[b"SUBSCRIBE", own.as_bytes()]);
+    for _ in 0..2 {
+        wire.ask(|bytes| Ok(reply(bytes)?.map(|(used, _)| (used, ()))))?;
+    }
     let mut said = Vec::new();
-    command(&mut said, parts);
-    Ok((Wire::connect(at)?, Box::new(Speaker { said })))
+    command(&mut said, &[b"PUBLISH", other.as_bytes(), TEXT.as_bytes()]);
+    Ok((wire, Box::new(Talker { said })))
 }
 
 impl Protocol for PubSub {
@@ -152,15 +145,7 @@ impl Protocol for PubSub {
     }
 
     fn pairs(&self, at: SocketAddr, count: usize) -> io::Result<Vec<Pair>> {
-        let pair = |number| {
-            let channel = format!("pair{number}").into_bytes();
-            let mut wire = Wire::connect(at)?;
-            command(&mut wire.out, &[b"SUBSCRIBE", &channel]);
-            wire.ask(|bytes| Ok(reply(bytes)?.map(|(used, _)| (used, ()))))?;
-            let speaker = speaker(at, &[b"PUBLISH", &channel, TEXT.as_bytes()])?;
-            Ok(Pair { speaker, hearer: Some((wire, Box::new(Subscriber))) })
-        };
-        (0..count).map(pair).collect()
+        symmetric(count, |own, other| end(at, own, other))
     }
 }
 
@@ -172,7 +157,9 @@ impl Protocol for Streams {
     fn pairs(&self, at: SocketAddr, count: usize) -> io::Result<Vec<Pair>> {
         let pair = |number| {
             let stream = format!("pair{number}").into_bytes();
-            let speaker = speaker(at, &[b"XADD", &stream, b"*", b"text", TEXT.as_bytes()])?;
+            let mut said = Vec::new();
+            command(&mut said, &[b"XADD", &stream, b"*", b"text", TEXT.as_bytes()]);
+            let speaker: Ready = (Wire::connect(at)?, Box::new(Talker { said }));
             let reader = Reader { stream };
             let mut wire = Wire::connect(at)?;
             reader.read(b"0", &mut wire.out);
