@@ -7,7 +7,7 @@ use helpline_proto::{
     text::LineName,
 };
 use helpline_switchboard::{Presence, Record};
-use rusqlite::{OptionalExtension as _, Params, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Params, params};
 
 use crate::entries::Entries;
 
@@ -72,21 +72,17 @@ impl Changes {
 
 /// A transaction that is being filled.
 pub(super) struct Batch<'a> {
-    transaction: &'a Transaction<'a>,
+    database: &'a Connection,
     line: &'a LineName,
     live: &'a Live,
     changes: Changes,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(
-        transaction: &'a Transaction<'a>,
-        line: &'a LineName,
-        live: &'a Live,
-    ) -> Self {
+    pub(super) fn new(database: &'a Connection, line: &'a LineName, live: &'a Live) -> Self {
         let (next_row, calls) = (live.next_row, HashMap::new());
         let changes = Changes { next_row, calls, has_forgotten: false };
-        Self { transaction, line, live, changes }
+        Self { database, line, live, changes }
     }
 
     /// Writes everything. What has to be known once it is committed is returned.
@@ -105,7 +101,7 @@ impl<'a> Batch<'a> {
                     params![token.0, signed(operator.0)?],
                 )?,
                 Write::Ban { network, until, reason, by, at } => belonging::add_ban(
-                    self.transaction,
+                    self.database,
                     &NewBan {
                         network: *network,
                         until: *until,
@@ -115,18 +111,18 @@ impl<'a> Batch<'a> {
                     },
                 )?,
                 Write::Invitation { invitation, by, at } => {
-                    belonging::add_invitation(self.transaction, invitation, by, *at)?;
+                    belonging::add_invitation(self.database, invitation, by, *at)?;
                 }
                 Write::InvitationUsed(code) => {
                     // An administrator may just have removed it.
-                    self.transaction
+                    self.database
                         .prepare_cached("DELETE FROM invitation WHERE code = ?")?
                         .execute([code.0])?;
                 }
-                Write::Audit(audit) => belonging::add_audit(self.transaction, audit)?,
+                Write::Audit(audit) => belonging::add_audit(self.database, audit)?,
                 Write::Tidy { now, ended_before } => {
                     self.changes.has_forgotten |=
-                        forgetting::tidy(self.transaction, *now, *ended_before)?;
+                        forgetting::tidy(self.database, *now, *ended_before)?;
                 }
             }
         }
@@ -241,7 +237,7 @@ impl<'a> Batch<'a> {
         };
         let number = call.number;
         let other_has_to = self
-            .transaction
+            .database
             .prepare_cached(sql)?
             .query_row([number], |row| row.get::<_, bool>(0))
             .optional()?
@@ -252,7 +248,7 @@ impl<'a> Batch<'a> {
 
     /// Runs a statement that changes one row.
     fn run(&self, sql: &str, params: impl Params) -> Result<(), StoreError> {
-        match self.transaction.prepare_cached(sql)?.execute(params)? {
+        match self.database.prepare_cached(sql)?.execute(params)? {
             1 => Ok(()),
             _ => Err(StoreError::Nonsense("a record of what isn't, or isn't so")),
         }

@@ -8,7 +8,7 @@ use helpline_proto::{
     time::UnixMillis,
 };
 use helpline_switchboard::{Entry, OperatorId, Snapshot};
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
 use crate::access::{Access, SecretHash};
 
@@ -80,18 +80,25 @@ impl SqliteStore {
         Ok(Self { database, line, live })
     }
 
-    /// Writes a batch in one transaction.
+    /// Writes a batch in one transaction. Its statements are kept ready, which rusqlite's own are not.
     fn write(&mut self, writes: &[Write]) -> Result<Changes, StoreError> {
-        let immediate = TransactionBehavior::Immediate;
-        let begun = self.database.transaction_with_behavior(immediate);
-        let transaction = begun.map_err(|error| match error.sqlite_error_code() {
+        self.run("BEGIN IMMEDIATE").map_err(|error| match error.sqlite_error_code() {
             // Somebody else writes, for longer than is waited. Nothing has begun.
             Some(ErrorCode::DatabaseBusy) => StoreError::RolledBack(error),
             _ => StoreError::Database(error),
         })?;
-        let changes = Batch::new(&transaction, &self.line, &self.live).write(writes)?;
-        transaction.commit()?;
-        Ok(changes)
+        let written = Batch::new(&self.database, &self.line, &self.live)
+            .write(writes)
+            .and_then(|changes| Ok(self.run("COMMIT").map(|()| changes)?));
+        if written.is_err() && !self.database.is_autocommit() {
+            // Should this fail too, the batch's own failure is what counts.
+            let _ = self.run("ROLLBACK");
+        }
+        written
+    }
+
+    fn run(&self, sql: &str) -> rusqlite::Result<()> {
+        self.database.prepare_cached(sql)?.execute([]).map(|_| ())
     }
 }
 
