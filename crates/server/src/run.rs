@@ -79,8 +79,16 @@ fn runtime() -> Result<Runtime, Failure> {
     // The core has a thread of its own. Beside it more than a core's worth of I/O only makes the
     // slowest answers slower.
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    Builder::new_multi_thread()
-        .worker_threads(cores.saturating_sub(1).clamp(1, 4))
+    let mut builder = match cores.saturating_sub(1).clamp(1, 4) {
+        // Alone it needs no queue that others take from.
+        1 => Builder::new_current_thread(),
+        workers => {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(workers);
+            builder
+        }
+    };
+    builder
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Other, "cannot start").because(error))
