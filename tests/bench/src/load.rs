@@ -14,6 +14,9 @@ use crate::{
     summary::Latencies,
 };
 
+/// How long a server may say nothing while something is under way.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// How the ends talk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Talk {
@@ -21,9 +24,14 @@ pub(crate) struct Talk {
     pub(crate) in_flight: u64,
     /// Whether the other end answers each, and the answer is waited for.
     pub(crate) answered: bool,
-    /// How long they talk before anything counts.
+}
+
+/// For how long they talk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    /// Before anything counts.
     pub(crate) warm: Duration,
-    /// How long what counts takes.
+    /// What counts.
     pub(crate) lasts: Duration,
 }
 
@@ -41,6 +49,8 @@ pub(crate) struct Measured {
 struct Conversation {
     speaker: Ready,
     hearer: Option<Ready>,
+    /// As many are said, and then no more.
+    limit: u64,
     said: u64,
     acknowledged: u64,
     heard: u64,
@@ -92,7 +102,8 @@ impl Conversation {
         let more = done.saturating_sub(self.done);
         self.done = done;
         self.note(more, now, latencies);
-        let fresh = talk.in_flight.saturating_sub(self.said - done);
+        let room = talk.in_flight.saturating_sub(self.said - done);
+        let fresh = room.min(self.limit.saturating_sub(self.said));
         if fresh > 0 {
             let (wire, end) = &mut self.speaker;
             for _ in 0..fresh {
@@ -122,59 +133,116 @@ impl Conversation {
     }
 }
 
-/// Lets the pairs talk and measures the server meanwhile.
-pub(crate) fn talk(
-    pairs: Vec<Pair>,
-    talk: Talk,
+/// Conversations that are under way.
+pub(crate) struct Load {
+    poll: Poll,
+    events: Events,
+    conversations: Vec<Conversation>,
     acknowledges: bool,
-    server: &Process,
-) -> io::Result<Measured> {
-    let mut poll = Poll::new()?;
-    let mut conversations = Vec::with_capacity(pairs.len());
-    for (at, mut pair) in pairs.into_iter().enumerate() {
-        pair.speaker.0.register(poll.registry(), Token(2 * at))?;
-        if let Some((wire, _)) = &mut pair.hearer {
-            wire.register(poll.registry(), Token(2 * at + 1))?;
+}
+
+impl Load {
+    /// Between these, of a protocol that acknowledges or doesn't.
+    pub(crate) fn new(pairs: Vec<Pair>, acknowledges: bool) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let mut conversations = Vec::with_capacity(pairs.len());
+        for (at, mut pair) in pairs.into_iter().enumerate() {
+            pair.speaker.0.register(poll.registry(), Token(2 * at))?;
+            if let Some((wire, _)) = &mut pair.hearer {
+                wire.register(poll.registry(), Token(2 * at + 1))?;
+            }
+            conversations.push(Conversation {
+                speaker: pair.speaker,
+                hearer: pair.hearer,
+                limit: 0,
+                said: 0,
+                acknowledged: 0,
+                heard: 0,
+                answered: 0,
+                done: 0,
+                under_way: VecDeque::new(),
+            });
         }
-        conversations.push(Conversation {
-            speaker: pair.speaker,
-            hearer: pair.hearer,
-            said: 0,
-            acknowledged: 0,
-            heard: 0,
-            answered: 0,
-            done: 0,
-            under_way: VecDeque::new(),
-        });
+        Ok(Self { poll, events: Events::with_capacity(1024), conversations, acknowledges })
     }
-    let mut events = Events::with_capacity(1024);
-    let begun = Instant::now();
-    let mut counted: Option<(Instant, Duration)> = None;
-    let mut latencies = Latencies::default();
-    let mut done = 0;
-    for conversation in &mut conversations {
-        conversation.go_on(talk, acknowledges, begun, None)?;
+
+    /// Lets them talk, and measures the server meanwhile.
+    pub(crate) fn measure(
+        &mut self,
+        talk: Talk,
+        span: Span,
+        server: &Process,
+    ) -> io::Result<Measured> {
+        self.begin(talk, u64::MAX)?;
+        let begun = Instant::now();
+        while let left = span.warm.saturating_sub(begun.elapsed())
+            && !left.is_zero()
+        {
+            self.turn(talk, left, None)?;
+        }
+        let (since, cpu) = (Instant::now(), server.cpu()?);
+        let (mut done, mut latencies) = (0, Latencies::default());
+        while let left = span.lasts.saturating_sub(since.elapsed())
+            && !left.is_zero()
+        {
+            done += self.turn(talk, left, Some(&mut latencies))?;
+        }
+        let (took, cpu) = (since.elapsed(), server.cpu()?.saturating_sub(cpu));
+        Ok(Measured { done, took, cpu, latencies })
     }
-    loop {
-        poll.poll(&mut events, Some(talk.lasts))?;
-        for event in &events {
+
+    /// Lets each speaker say so many more, until all of them are done.
+    pub(crate) fn say_each(&mut self, talk: Talk, count: u64) -> io::Result<()> {
+        let limit = self.conversations.first().map_or(0, |first| first.said) + count;
+        self.begin(talk, limit)?;
+        let mut since = Instant::now();
+        while self.conversations.iter().any(|conversation| conversation.done < limit) {
+            if self.turn(talk, PATIENCE, None)? > 0 {
+                since = Instant::now();
+            } else if since.elapsed() > PATIENCE {
+                return Err(io::Error::other("the server says no more"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets them be silent for so long.
+    pub(crate) fn rest(&mut self, lasts: Duration) -> io::Result<()> {
+        let talk = Talk { in_flight: 0, answered: false };
+        let begun = Instant::now();
+        while let left = lasts.saturating_sub(begun.elapsed())
+            && !left.is_zero()
+        {
+            self.turn(talk, left, None)?;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, talk: Talk, limit: u64) -> io::Result<()> {
+        let now = Instant::now();
+        for conversation in &mut self.conversations {
+            conversation.limit = limit;
+            conversation.go_on(talk, self.acknowledges, now, None)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what comes within this time at most; how many are done by it.
+    fn turn(
+        &mut self,
+        talk: Talk,
+        at_most: Duration,
+        mut latencies: Option<&mut Latencies>,
+    ) -> io::Result<u64> {
+        let mut done = 0;
+        self.poll.poll(&mut self.events, Some(at_most))?;
+        for event in &self.events {
             let at = event.token().0;
-            let Some(conversation) = conversations.get_mut(at / 2) else { continue };
+            let Some(conversation) = self.conversations.get_mut(at / 2) else { continue };
             conversation.take(at % 2 == 0, talk.answered)?;
-            let latencies = counted.is_some().then_some(&mut latencies);
-            let more = conversation.go_on(talk, acknowledges, Instant::now(), latencies)?;
-            if counted.is_some() {
-                done += more;
-            }
+            let latencies = latencies.as_deref_mut();
+            done += conversation.go_on(talk, self.acknowledges, Instant::now(), latencies)?;
         }
-        match counted {
-            None if begun.elapsed() >= talk.warm => counted = Some((Instant::now(), server.cpu()?)),
-            Some((since, cpu)) if since.elapsed() >= talk.lasts => {
-                let took = since.elapsed();
-                let cpu = server.cpu()?.saturating_sub(cpu);
-                return Ok(Measured { done, took, cpu, latencies });
-            }
-            _ => {}
-        }
+        Ok(done)
     }
 }

@@ -2,13 +2,17 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum as _};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
-    load::Talk,
+    figures::Values,
+    load::Span,
     rivals::{Place, Rival},
+    works::{Extent, Plan, Work},
 };
 
+mod figures;
 mod load;
 mod process;
 mod raw;
@@ -17,27 +21,40 @@ mod speak;
 mod summary;
 mod trust;
 mod wire;
+mod works;
 
+/// Measures helpline-server beside its rivals and the limits of this machine.
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Role>,
+    /// The release program.
     #[arg(long, default_value = "target/release/helpline-server")]
     server: PathBuf,
+    /// A directory on the disk that is measured.
     #[arg(long, default_value = "target/bench")]
     scratch: PathBuf,
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    #[arg(long, default_value_t = 2000)]
-    lasts: u64,
-    #[arg(long, default_value_t = 50)]
-    pairs: usize,
-    #[arg(long, default_value_t = 64)]
-    in_flight: u64,
+    /// Less of everything: about two minutes in all.
     #[arg(long)]
-    answered: bool,
+    quick: bool,
+    /// What is done; everything, if it isn't given.
+    #[arg(long)]
+    work: Vec<Work>,
+    /// Who does it: those whose name contains this.
     #[arg(long)]
     only: Vec<String>,
+    /// How many pairs, connections, calls or entries, instead of the work's own sizes.
+    #[arg(long, alias = "pairs")]
+    size: Vec<u64>,
+    /// How often everything is done.
+    #[arg(long)]
+    rounds: Option<u64>,
+    /// For how many milliseconds pairs talk.
+    #[arg(long)]
+    lasts: Option<u64>,
+    /// Messages of one speaker that are under way in a stream.
+    #[arg(long, default_value_t = 64)]
+    in_flight: u64,
 }
 
 /// What else this program is: the raw servers.
@@ -50,6 +67,7 @@ enum Role {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    raise_descriptor_limit();
     let ended = match &cli.command {
         Some(Role::Relay { at }) => raw::relay(*at),
         Some(Role::Log { at, file }) => raw::log(*at, file),
@@ -65,67 +83,47 @@ fn main() -> ExitCode {
     }
 }
 
+/// As many descriptors as the system gives, for this process and the servers that it starts.
+fn raise_descriptor_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // With fewer, large crowds fail, and say so.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
 fn measure(cli: &Cli) -> io::Result<()> {
     std::fs::create_dir_all(&cli.scratch)?;
     let place = Place { helpline_server: cli.server.clone(), scratch: cli.scratch.clone() };
-    let talk = Talk {
+    let extent = if cli.quick { Extent::Quick } else { Extent::Whole };
+    let (rounds, warm, lasts) = match extent {
+        Extent::Quick => (2, 150, 500),
+        Extent::Whole => (5, 500, 2000),
+    };
+    let works = if cli.work.is_empty() { Work::value_variants() } else { &cli.work };
+    let plan = Plan {
+        works: works.to_vec(),
+        only: cli.only.clone(),
+        sizes: cli.size.clone(),
+        rounds: cli.rounds.unwrap_or(rounds),
+        extent,
+        span: Span {
+            warm: Duration::from_millis(warm),
+            lasts: Duration::from_millis(cli.lasts.unwrap_or(lasts)),
+        },
         in_flight: cli.in_flight,
-        answered: cli.answered,
-        warm: Duration::from_millis(500),
-        lasts: Duration::from_millis(cli.lasts),
     };
-    let all = [
-        Rival::Relay,
-        Rival::Log,
-        Rival::Helpline,
-        Rival::HelplineTls,
-        Rival::RedisPubSub,
-        Rival::RedisStreams,
-        Rival::RedisStreamsEverySecond,
-        Rival::InspIrcd,
-        Rival::Ngircd,
-        Rival::MosquittoQos0,
-        Rival::MosquittoQos1,
-        Rival::Nats,
-        Rival::JetStream,
-        Rival::JetStreamSynced,
-        Rival::Naive,
-    ];
-    let wanted = |rival: &Rival| {
-        cli.only.is_empty() || cli.only.iter().any(|only| rival.name().contains(only.as_str()))
-    };
-    let wanted: Vec<_> = all.into_iter().filter(wanted).collect();
-    for rival in &wanted {
-        println!("{:24} {}", rival.name(), rival.version(&place).unwrap_or_default());
-    }
-    for _ in 0..cli.rounds {
-        println!();
-        for rival in &wanted {
-            match once(*rival, &place, cli.pairs, talk) {
-                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                    println!("{:24} {error}", rival.name());
-                }
-                ended => ended?,
-            }
-        }
-    }
+    works::run(&plan, &place, told);
     Ok(())
 }
 
-/// Measures somebody once and prints the figures. Unsupported if that can't be done with it.
-fn once(rival: Rival, place: &Place, pairs: usize, talk: Talk) -> io::Result<()> {
-    let running = rival.start(place)?;
-    let pairs = running.protocol.pairs(running.at, pairs)?;
-    let acknowledges = running.protocol.acknowledges();
-    let mut measured = load::talk(pairs, talk, acknowledges, &running.process)?;
-    let rate = measured.done as f64 / measured.took.as_secs_f64();
-    let cpu = measured.cpu.as_secs_f64() * 1e6 / measured.done as f64;
-    println!(
-        "{:24} {rate:10.0}/s  {cpu:6.2} s/10^6  p50 {:?} p99 {:?}  {} KiB",
-        rival.name(),
-        measured.latencies.within(50),
-        measured.latencies.within(99),
-        running.process.resident()?,
-    );
-    Ok(())
+/// Shows a figure as it comes.
+fn told(work: Work, rival: Rival, size: u64, values: &io::Result<Values>) {
+    let about = format!("{:8} {size:>7}  {:26}", work.name(), rival.name());
+    match values {
+        Ok(values) => {
+            let values: Vec<String> =
+                values.iter().map(|(key, value)| format!("{key} {value:.3}")).collect();
+            eprintln!("{about}{}", values.join("  "));
+        }
+        Err(why) => eprintln!("{about}not run: {why}"),
+    }
 }

@@ -118,6 +118,12 @@ impl Wire {
         }
     }
 
+    /// Keeps no more memory than what it holds needs: for those of whom there are many.
+    pub(crate) fn shrink(&mut self) {
+        self.came.shrink_to_fit();
+        self.out.shrink_to_fit();
+    }
+
     /// Sends as much as the system takes.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         let Self { stream, tls, out, .. } = self;

@@ -14,7 +14,7 @@ use helpline_proto::{
     frame,
     ids::{Answering, CallId, Nonce, Side, Ticket},
     limits,
-    message::{Connected, Hello, Join, Message, Ref, Said, Say, SignOn},
+    message::{Connected, Hello, Join, Message, Place, Ref, Said, Say, SignOn},
     text::{Agent, Name, Secret, Text},
     version,
 };
@@ -52,12 +52,7 @@ impl Helpline {
     /// A caller who waits.
     pub(crate) fn caller(&self, at: SocketAddr) -> io::Result<Wire> {
         let mut wire = self.dial(at, join()?)?;
-        wire.ask(|bytes| {
-            find(bytes, |message| match message {
-                Message::Place(place) => Some(place),
-                _ => None,
-            })
-        })?;
+        placed(&mut wire)?;
         Ok(wire)
     }
 
@@ -84,6 +79,16 @@ impl Helpline {
 pub(crate) fn join() -> io::Result<Message> {
     let name = Name::new(CALLER).map_err(io::Error::other)?;
     Ok(Join { ticket: ticket(), line: None, name, invite: None }.into())
+}
+
+/// Waits until a caller has a place.
+pub(crate) fn placed(wire: &mut Wire) -> io::Result<Place> {
+    wire.ask(|bytes| {
+        find(bytes, |message| match message {
+            Message::Place(place) => Some(place),
+            _ => None,
+        })
+    })
 }
 
 fn ticket() -> Ticket {
