@@ -20,12 +20,20 @@ pub(crate) mod keys {
     pub(crate) const RESIDENT: &str = "resident_mib";
     /// Resident memory that a connection brings with it, in KiB.
     pub(crate) const KIB_EACH: &str = "kib_each";
+    /// The same before anything was said.
+    pub(crate) const KIB_FRESH: &str = "kib_fresh";
     /// The part of a core that is busy.
     pub(crate) const CORE: &str = "core";
     /// Processor time of the server: milliseconds for each, or for 1,000 connections.
     pub(crate) const CPU_MS: &str = "cpu_ms";
     /// How long it took, in milliseconds.
     pub(crate) const TOOK: &str = "took_ms";
+    /// The longest of several, in milliseconds.
+    pub(crate) const LONGEST: &str = "longest_ms";
+    /// The very first, in milliseconds.
+    pub(crate) const FIRST: &str = "first_ms";
+    /// Appending a page to a file and syncing it, in milliseconds.
+    pub(crate) const SYNC: &str = "sync_ms";
     /// Messages about places that callers heard, for each call.
     pub(crate) const TOLD: &str = "told";
     /// Bytes of the program.

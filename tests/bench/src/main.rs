@@ -8,10 +8,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::{
     figures::Values,
     load::Span,
-    rivals::{Place, Rival},
-    works::{Extent, Plan, Work},
+    rivals::Place,
+    works::{Extent, Plan, Who, Work},
 };
 
+mod bare;
 mod figures;
 mod load;
 mod process;
@@ -63,6 +64,8 @@ enum Role {
     Relay { at: SocketAddr },
     Log { at: SocketAddr, file: PathBuf },
     Naive { at: SocketAddr },
+    Echo { at: SocketAddr },
+    EchoTls { at: SocketAddr },
 }
 
 fn main() -> ExitCode {
@@ -72,6 +75,8 @@ fn main() -> ExitCode {
         Some(Role::Relay { at }) => raw::relay(*at),
         Some(Role::Log { at, file }) => raw::log(*at, file),
         Some(Role::Naive { at }) => raw::naive(*at),
+        Some(Role::Echo { at }) => bare::echo(*at),
+        Some(Role::EchoTls { at }) => bare::echo_tls(*at),
         None => measure(&cli),
     };
     match ended {
@@ -116,8 +121,8 @@ fn measure(cli: &Cli) -> io::Result<()> {
 }
 
 /// Shows a figure as it comes.
-fn told(work: Work, rival: Rival, size: u64, values: &io::Result<Values>) {
-    let about = format!("{:8} {size:>7}  {:26}", work.name(), rival.name());
+fn told(work: Work, who: Who, size: u64, values: &io::Result<Values>) {
+    let about = format!("{:8} {size:>7}  {:26}", work.name(), who.name());
     match values {
         Ok(values) => {
             let values: Vec<String> =

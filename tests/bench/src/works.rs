@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use clap::ValueEnum;
 
 use crate::{
-    figures::{Figures, Values},
+    figures::{Figures, Values, keys},
     load::{Span, Talk},
     rivals::{Place, Rival},
 };
@@ -13,6 +13,10 @@ use crate::{
 pub(crate) mod crowd;
 pub(crate) mod idle;
 pub(crate) mod line;
+pub(crate) mod queue;
+pub(crate) mod start;
+pub(crate) mod storm;
+pub(crate) mod sync;
 pub(crate) mod talk;
 
 /// Something to do.
@@ -26,6 +30,37 @@ pub(crate) enum Work {
     Turns,
     /// Connections on which nothing happens.
     Idle,
+    /// The same before and after talking.
+    Talked,
+    /// Connections that come, say one thing, and leave.
+    Storm,
+    /// A long queue that is drained.
+    Queue,
+    /// Starting with many entries kept.
+    Start,
+    /// A server to which nobody is connected.
+    Alone,
+}
+
+/// Who does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    Rival(Rival),
+    /// A server that answers with what it is told.
+    Bare,
+    /// The same under TLS.
+    BareTls,
+}
+
+impl Who {
+    /// As it is called in figures.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Rival(rival) => rival.name(),
+            Self::Bare => "L1 raw answers",
+            Self::BareTls => "bare rustls",
+        }
+    }
 }
 
 /// How much is done.
@@ -52,15 +87,17 @@ pub(crate) enum Extent {
 }
 
 /// Everybody, in the order in which they are measured.
-const ALL: &[Rival] = &[
-    Rival::Relay,
-    Rival::Log,
-    Rival::Helpline,
-    Rival::HelplineTls,
-    Rival::RedisPubSub,
-    Rival::RedisStreams,
-    Rival::RedisStreamsEverySecond,
-    Rival::Naive,
+const ALL: &[Who] = &[
+    Who::Rival(Rival::Relay),
+    Who::Rival(Rival::Log),
+    Who::Bare,
+    Who::BareTls,
+    Who::Rival(Rival::Helpline),
+    Who::Rival(Rival::HelplineTls),
+    Who::Rival(Rival::RedisPubSub),
+    Who::Rival(Rival::RedisStreams),
+    Who::Rival(Rival::RedisStreamsEverySecond),
+    Who::Rival(Rival::Naive),
 ];
 
 impl Work {
@@ -71,53 +108,96 @@ impl Work {
             Self::One => "one",
             Self::Turns => "turns",
             Self::Idle => "idle",
+            Self::Talked => "talked",
+            Self::Storm => "storm",
+            Self::Queue => "queue",
+            Self::Start => "start",
+            Self::Alone => "alone",
         }
     }
 
     /// The size that everybody does, then those by which its cost is seen to grow.
     pub(crate) fn sizes(self, extent: Extent) -> &'static [u64] {
         match (self, extent) {
-            (Self::Stream, Extent::Whole) => &[50, 1, 5, 200],
+            (Self::Stream | Self::One, Extent::Whole) => &[50, 1, 5, 200],
             (Self::Stream, Extent::Quick) => &[50, 5],
-            (Self::One, Extent::Whole) => &[50, 1, 5, 200],
             (Self::One, Extent::Quick) => &[50, 1],
             (Self::Turns, _) => &[1],
             (Self::Idle, Extent::Whole) => &[10_000, 100, 1_000],
             (Self::Idle, Extent::Quick) => &[1_000, 100],
+            (Self::Talked, Extent::Whole) => &[1_000],
+            (Self::Talked, Extent::Quick) => &[100],
+            (Self::Storm, Extent::Whole) => &[5_000, 500, 15_000],
+            (Self::Storm, Extent::Quick) => &[500],
+            (Self::Queue, Extent::Whole) => &[10_000, 100, 1_000],
+            (Self::Queue, Extent::Quick) => &[1_000, 100],
+            (Self::Start, Extent::Whole) => &[1_000_000, 0, 10_000, 100_000],
+            (Self::Start, Extent::Quick) => &[100_000, 0],
+            (Self::Alone, _) => &[0],
+        }
+    }
+
+    /// In how many of the rounds it is done: what hardly varies, or takes long, less often.
+    fn is_done_in(self, round: u64) -> bool {
+        match self {
+            Self::Stream | Self::One | Self::Turns | Self::Storm => true,
+            Self::Idle | Self::Talked | Self::Queue | Self::Start | Self::Alone => round < 2,
         }
     }
 
     /// Whether this one does it: at the first size everybody who can, at the others those who are compared
     /// with.
-    fn is_done_by(self, rival: Rival, first: bool) -> bool {
-        let is_line = matches!(rival, Rival::Helpline | Rival::HelplineTls);
-        let is_limit = matches!(rival, Rival::Relay | Rival::Log);
+    fn is_done_by(self, who: Who, first: bool) -> bool {
+        let is_line = matches!(who, Who::Rival(Rival::Helpline | Rival::HelplineTls));
+        let is_bare = matches!(who, Who::Bare | Who::BareTls);
+        let is_limit = matches!(who, Who::Rival(Rival::Relay | Rival::Log));
         match self {
-            _ if rival == Rival::Naive => self == Self::Turns,
-            Self::Turns => true,
+            Self::Turns => !is_bare,
+            _ if who == Who::Rival(Rival::Naive) => false,
             Self::Stream | Self::One => {
-                first || is_line || is_limit || rival == Rival::RedisStreams
+                !is_bare && (first || is_line || is_limit || who == Who::Rival(Rival::RedisStreams))
             }
-            Self::Idle => first || is_line,
+            Self::Idle => !is_bare && (first || is_line),
+            Self::Alone => !is_bare,
+            Self::Storm => !is_limit && (first || is_line || is_bare),
+            Self::Queue => is_line,
+            Self::Talked => is_line,
+            Self::Start => who == Who::Rival(Rival::Helpline),
         }
     }
 
-    fn measure(self, rival: Rival, place: &Place, size: u64, plan: &Plan) -> io::Result<Values> {
+    fn measure(self, who: Who, place: &Place, size: u64, plan: &Plan) -> io::Result<Values> {
         let count = usize::try_from(size).map_err(io::Error::other)?;
+        let rival = match who {
+            _ if self == Self::Storm => return storm::visits(who, place, count),
+            Who::Rival(rival) => rival,
+            Who::Bare | Who::BareTls => return Err(io::ErrorKind::Unsupported.into()),
+        };
         let talk = |in_flight, answered| {
             talk::talk(rival, place, count, Talk { in_flight, answered }, plan.span)
         };
         match self {
             Self::Stream => talk(plan.in_flight, false),
             Self::One => talk(1, false),
-            Self::Turns => talk(1, true),
+            Self::Turns => {
+                let mut values = talk(1, true)?;
+                if rival == Rival::Log {
+                    values.insert(keys::SYNC, sync::page(place)?);
+                }
+                Ok(values)
+            }
             Self::Idle => {
                 let watched = match plan.extent {
-                    Extent::Quick => Duration::from_secs(3),
+                    Extent::Quick => Duration::from_secs(2),
                     Extent::Whole => Duration::from_secs(16),
                 };
                 idle::wait(rival, place, count, watched)
             }
+            Self::Talked => idle::talked(rival, place, count),
+            Self::Storm => storm::visits(who, place, count),
+            Self::Queue => queue::drain(rival, place, count),
+            Self::Start => start::start(rival, place, size),
+            Self::Alone => idle::alone(rival, place),
         }
     }
 }
@@ -126,27 +206,23 @@ impl Work {
 pub(crate) fn run(
     plan: &Plan,
     place: &Place,
-    mut told: impl FnMut(Work, Rival, u64, &io::Result<Values>),
+    mut told: impl FnMut(Work, Who, u64, &io::Result<Values>),
 ) -> Figures {
     let mut figures = Figures::default();
+    let is_wanted = |who: &Who| {
+        plan.only.is_empty() || plan.only.iter().any(|only| who.name().contains(only.as_str()))
+    };
     for round in 0..plan.rounds {
-        for work in &plan.works {
+        for work in plan.works.iter().filter(|work| work.is_done_in(round)) {
             let sizes = if plan.sizes.is_empty() { work.sizes(plan.extent) } else { &plan.sizes };
             for (nth, size) in sizes.iter().enumerate() {
-                for rival in ALL {
-                    let is_wanted = |only: &String| rival.name().contains(only.as_str());
-                    if !work.is_done_by(*rival, nth == 0)
-                        || !(plan.only.is_empty() || plan.only.iter().any(is_wanted))
-                    {
-                        continue;
-                    }
-                    let values = work.measure(*rival, place, *size, plan);
-                    told(*work, *rival, *size, &values);
+                let done_by = |who: &&Who| work.is_done_by(**who, nth == 0) && is_wanted(who);
+                for who in ALL.iter().filter(done_by) {
+                    let values = work.measure(*who, place, *size, plan);
+                    told(*work, *who, *size, &values);
                     match values {
-                        Ok(values) => {
-                            figures.add(work.name(), rival.name(), *size, round, &values);
-                        }
-                        Err(why) => figures.not_run(work.name(), rival.name(), &why.to_string()),
+                        Ok(values) => figures.add(work.name(), who.name(), *size, round, &values),
+                        Err(why) => figures.not_run(work.name(), who.name(), &why.to_string()),
                     }
                 }
             }

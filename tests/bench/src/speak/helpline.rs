@@ -43,9 +43,7 @@ impl Helpline {
             Some(config) => Wire::connect_tls(at, config)?,
             None => Wire::connect(at)?,
         };
-        let agent = Agent::new("helpline-bench").map_err(io::Error::other)?;
-        put(&mut wire.out, Hello { versions: version::SPOKEN, features: 0, agent })?;
-        put(&mut wire.out, wish)?;
+        greet(&mut wire.out, wish)?;
         Ok(wire)
     }
 
@@ -56,15 +54,16 @@ impl Helpline {
         Ok(wire)
     }
 
+    /// Asks to answer, whoever comes by itself.
+    pub(crate) fn sign_on(&self) -> io::Result<Message> {
+        let name = Name::new(OPERATOR).map_err(io::Error::other)?;
+        let token = Some(self.token.clone());
+        Ok(SignOn { ticket: ticket(), name, answering: Answering::ByItself, token }.into())
+    }
+
     /// An operator to whom callers come by themselves.
     pub(crate) fn operator(&self, at: SocketAddr) -> io::Result<Wire> {
-        let sign_on = SignOn {
-            ticket: ticket(),
-            name: Name::new(OPERATOR).map_err(io::Error::other)?,
-            answering: Answering::ByItself,
-            token: Some(self.token.clone()),
-        };
-        let mut wire = self.dial(at, sign_on.into())?;
+        let mut wire = self.dial(at, self.sign_on()?)?;
         wire.ask(|bytes| {
             find(bytes, |message| match message {
                 Message::Board(_) => Some(()),
@@ -73,6 +72,13 @@ impl Helpline {
         })?;
         Ok(wire)
     }
+}
+
+/// Says hello and asks for something, in one go.
+pub(crate) fn greet(out: &mut Vec<u8>, wish: Message) -> io::Result<()> {
+    let agent = Agent::new("helpline-bench").map_err(io::Error::other)?;
+    put(out, Hello { versions: version::SPOKEN, features: 0, agent })?;
+    put(out, wish)
 }
 
 /// Asks for a place.

@@ -1,9 +1,10 @@
 //! Connections on which nothing happens: what each costs in memory, and all of them in processor time.
 
-use std::{io, thread, time::Duration};
+use std::{fs, io, thread, time::Duration};
 
 use crate::{
     figures::{Values, keys},
+    load::{Load, Talk},
     process::Process,
     rivals::{Place, Rival},
     works::{
@@ -32,6 +33,37 @@ pub(crate) fn wait(
     let before = settled(&running.process)?;
     let crowd = Crowd::pairs(rival, running.protocol.as_ref(), running.at, count)?;
     watch(&running.process, crowd, before, watched)
+}
+
+/// Lines that each end has said or heard before it is silent again.
+const LINES: u64 = 300;
+
+/// Pairs are silent, talk for an hour's worth of lines without its pauses, and are silent again.
+pub(crate) fn talked(rival: Rival, place: &Place, count: usize) -> io::Result<Values> {
+    let running = rival.start(place)?;
+    let before = settled(&running.process)?;
+    let pairs = running.protocol.pairs(running.at, count.div_ceil(2))?;
+    let mut load = Load::new(pairs, running.protocol.acknowledges())?;
+    let each = |load: &mut Load| -> io::Result<f64> {
+        load.rest(SETTLES)?;
+        Ok(running.process.resident()?.saturating_sub(before) as f64 / count as f64)
+    };
+    let fresh = each(&mut load)?;
+    load.say_each(Talk { in_flight: 1, answered: true }, LINES / 2)?;
+    let talked = each(&mut load)?;
+    Ok(Values::from([(keys::KIB_EACH, talked), (keys::KIB_FRESH, fresh)]))
+}
+
+/// A server to which nobody is connected: its memory, and the size of its program.
+pub(crate) fn alone(rival: Rival, place: &Place) -> io::Result<Values> {
+    let running = rival.start(place)?;
+    let resident = settled(&running.process)? as f64 / 1024.0;
+    let mut values = Values::from([(keys::RESIDENT, resident)]);
+    if matches!(rival, Rival::Helpline | Rival::HelplineTls) {
+        let bytes = fs::metadata(&place.helpline_server)?.len();
+        values.insert(keys::BYTES, bytes as f64);
+    }
+    Ok(values)
 }
 
 /// Resident memory of a server that has just started, in KiB.

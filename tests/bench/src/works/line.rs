@@ -3,7 +3,6 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,7 +24,8 @@ pub(crate) struct Line {
     pub(crate) helpline: Helpline,
     /// From starting the program until it said that it listens.
     pub(crate) took: Duration,
-    files: TempDir,
+    /// Where it keeps its calls.
+    pub(crate) files: TempDir,
 }
 
 impl Line {
@@ -48,11 +48,6 @@ impl Line {
             _ => return Ok(None),
         };
         Self::open(place, tls).map(Some)
-    }
-
-    /// Where it keeps its calls.
-    pub(crate) fn files(&self) -> &Path {
-        self.files.path()
     }
 
     /// Kills it, and starts it again on what it kept.

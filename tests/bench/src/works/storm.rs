@@ -1,0 +1,167 @@
+//! Everybody comes at once: connects, is let in, says one thing, and leaves.
+
+use std::{
+    io,
+    net::SocketAddr,
+    process::Command,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Poll, Registry, Token};
+use rustls::ClientConfig;
+use tempfile::TempDir;
+
+use crate::{
+    figures::{Values, keys},
+    process::Process,
+    rivals::{Place, Running},
+    summary::Latencies,
+    trust,
+    wire::Wire,
+    works::{
+        Who,
+        line::{self, Line, Sessions},
+    },
+};
+
+use self::visit::{Then, Visit};
+
+mod visit;
+
+/// As many are there at the same time.
+const AT_ONCE: usize = 50;
+
+/// How long nothing may happen.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a server has to see that the last have left, before its processor time is read.
+const LEAVES: Duration = Duration::from_millis(100);
+
+/// Who lets visitors in.
+struct Host {
+    process: Process,
+    at: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
+    _files: Option<TempDir>,
+}
+
+impl Host {
+    /// Under TLS every visitor makes a whole handshake.
+    fn start(who: Who, place: &Place) -> io::Result<Self> {
+        let rival = match who {
+            Who::Bare => return Self::bare("echo", None),
+            Who::BareTls => return Self::bare("echo-tls", Some(trust::config(false)?)),
+            Who::Rival(rival) => rival,
+        };
+        if let Some(line) = Line::of(rival, place, Sessions::Fresh)? {
+            let Line { process, at, helpline, files, .. } = line;
+            return Ok(Self { process, at, tls: helpline.tls, _files: Some(files) });
+        }
+        let Running { process, at, .. } = rival.start(place)?;
+        Ok(Self { process, at, tls: None, _files: None })
+    }
+
+    /// One of this program's own, which does the least that can be done.
+    fn bare(role: &str, tls: Option<Arc<ClientConfig>>) -> io::Result<Self> {
+        let at = line::free()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        let mut process = Process::start(command.args([role, &at.to_string()]))?;
+        process.answers(at)?;
+        Ok(Self { process, at, tls, _files: None })
+    }
+
+    fn dial(&self) -> io::Result<Wire> {
+        match &self.tls {
+            Some(config) => Wire::connect_tls(self.at, config),
+            None => Wire::connect(self.at),
+        }
+    }
+}
+
+/// How somebody is doing.
+struct Visitor {
+    wire: Wire,
+    visit: Box<dyn Visit>,
+    since: Instant,
+}
+
+/// Lets so many visit. The tenth of them that comes first doesn't count.
+pub(crate) fn visits(who: Who, place: &Place, count: usize) -> io::Result<Values> {
+    let host = Host::start(who, place)?;
+    some(&host, who, count / 10, &mut Latencies::default())?;
+    let cpu = host.process.cpu()?;
+    let mut latencies = Latencies::default();
+    let begun = Instant::now();
+    some(&host, who, count, &mut latencies)?;
+    let took = begun.elapsed();
+    thread::sleep(LEAVES);
+    let cpu = host.process.cpu()?.saturating_sub(cpu);
+    let count = count as f64;
+    Ok(Values::from([
+        (keys::CPU_MS, cpu.as_secs_f64() * 1e3 * 1e3 / count),
+        (keys::RATE, count / took.as_secs_f64()),
+        (keys::P50, latencies.within(50).as_secs_f64() * 1e3),
+        (keys::P99, latencies.within(99).as_secs_f64() * 1e3),
+    ]))
+}
+
+fn some(host: &Host, who: Who, count: usize, latencies: &mut Latencies) -> io::Result<()> {
+    let mut poll = Poll::new()?;
+    let mut events = Events::with_capacity(1024);
+    let mut here: Vec<Option<Visitor>> = Vec::new();
+    here.resize_with(AT_ONCE.min(count), || None);
+    let (mut come, mut left) = (0, 0);
+    let mut heard = Instant::now();
+    for (place, visitor) in here.iter_mut().enumerate() {
+        *visitor = Some(Visitor::comes(host, who, poll.registry(), Token(place))?);
+        come += 1;
+    }
+    while left < count {
+        poll.poll(&mut events, Some(PATIENCE))?;
+        if events.is_empty() && heard.elapsed() > PATIENCE {
+            return Err(io::Error::other("the server lets nobody in any more"));
+        }
+        heard = Instant::now();
+        for event in &events {
+            let place = here.get_mut(event.token().0);
+            let Some(visitor) = place else { continue };
+            let Some(one) = visitor else { continue };
+            if one.goes_on()? == Then::Waits {
+                continue;
+            }
+            latencies.add(one.since.elapsed(), 1);
+            *visitor = None;
+            left += 1;
+            if come < count {
+                *visitor = Some(Visitor::comes(host, who, poll.registry(), event.token())?);
+                come += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Visitor {
+    fn comes(host: &Host, who: Who, registry: &Registry, token: Token) -> io::Result<Self> {
+        let since = Instant::now();
+        let mut wire = host.dial()?;
+        let visit = visit::of(who, &mut wire.out)?;
+        wire.register(registry, token)?;
+        wire.flush()?;
+        Ok(Self { wire, visit, since })
+    }
+
+    fn goes_on(&mut self) -> io::Result<Then> {
+        let Self { wire, visit, .. } = self;
+        let mut then = Then::Waits;
+        wire.drain(|bytes, out| {
+            let (used, now) = visit.hear(bytes, out)?;
+            then = now;
+            Ok(used)
+        })?;
+        wire.flush()?;
+        Ok(then)
+    }
+}
