@@ -67,7 +67,9 @@ pub(crate) struct Of<'a> {
 pub(crate) struct Figures {
     all: Vec<Figure>,
     /// Who could not be measured at what, and why.
-    not_run: Vec<(String, String, String)>,
+    not_run: Vec<(String, String, u64, String)>,
+    /// Where it was measured, and what.
+    facts: Vec<(String, String)>,
 }
 
 impl Figures {
@@ -81,17 +83,27 @@ impl Figures {
         });
     }
 
-    pub(crate) fn not_run(&mut self, work: &str, who: &str, why: &str) {
-        let this = (work.to_owned(), who.to_owned(), why.to_owned());
+    pub(crate) fn not_run(&mut self, work: &str, who: &str, size: u64, why: &str) {
+        let this = (work.to_owned(), who.to_owned(), size, why.to_owned());
         if !self.not_run.contains(&this) {
             self.not_run.push(this);
         }
     }
 
-    /// Who could not be measured, and why.
-    pub(crate) fn missing(&self, work: &str) -> impl Iterator<Item = (&str, &str)> {
+    /// Notes something about the machine or a program.
+    pub(crate) fn fact(&mut self, what: &str, is: &str) {
+        self.facts.push((what.to_owned(), is.to_owned()));
+    }
+
+    /// What is known about the machine and the programs.
+    pub(crate) fn facts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.facts.iter().map(|(what, is)| (what.as_str(), is.as_str()))
+    }
+
+    /// Who could not be measured, at least once, at which size, and why.
+    pub(crate) fn missing(&self, work: &str) -> impl Iterator<Item = (&str, u64, &str)> {
         let of = self.not_run.iter().filter(move |(of, ..)| of == work);
-        of.map(|(_, who, why)| (who.as_str(), why.as_str()))
+        of.map(|(_, who, size, why)| (who.as_str(), *size, why.as_str()))
     }
 
     /// Who did this work, in the order in which they did it first.
@@ -132,26 +144,16 @@ impl Figures {
         median(self.of(of).map(|(_, value)| value).collect())
     }
 
-    /// The largest of all rounds.
-    pub(crate) fn worst(&self, of: Of<'_>) -> Option<f64> {
-        self.of(of).map(|(_, value)| value).max_by(f64::total_cmp)
-    }
-
-    /// The median over the rounds of what `relate` makes of both within a round.
-    pub(crate) fn related(
-        &self,
-        of: Of<'_>,
-        to: Of<'_>,
-        relate: impl Fn(f64, f64) -> f64,
-    ) -> Option<f64> {
-        let others: BTreeMap<u64, f64> = self.of(to).collect();
-        let both = self.of(of).filter_map(|(round, value)| Some((value, *others.get(&round)?)));
-        median(both.map(|(value, other)| relate(value, other)).collect())
+    /// By round.
+    pub(crate) fn by_round(&self, of: Of<'_>) -> BTreeMap<u64, f64> {
+        self.of(of).collect()
     }
 
     /// The median over the rounds of the ratio within a round.
     pub(crate) fn ratio(&self, of: Of<'_>, to: Of<'_>) -> Option<f64> {
-        self.related(of, to, |value, other| value / other)
+        let others = self.by_round(to);
+        let both = self.of(of).filter_map(|(round, value)| Some(value / others.get(&round)?));
+        median(both.collect())
     }
 
     /// As JSON, an object a line.
@@ -163,8 +165,12 @@ impl Figures {
             });
             lines += &format!("{line}\n");
         }
-        for (work, who, why) in &self.not_run {
-            lines += &format!("{}\n", json!({ "work": work, "who": who, "not_run": why }));
+        for (what, is) in &self.facts {
+            lines += &format!("{}\n", json!({ "fact": what, "is": is }));
+        }
+        for (work, who, size, why) in &self.not_run {
+            let line = json!({ "work": work, "who": who, "size": size, "not_run": why });
+            lines += &format!("{line}\n");
         }
         lines
     }
@@ -177,7 +183,11 @@ impl Figures {
             let text = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default();
             let number = |key: &str| line.get(key).and_then(Value::as_u64).unwrap_or_default();
             if line.get("not_run").is_some() {
-                figures.not_run(text("work"), text("who"), text("not_run"));
+                figures.not_run(text("work"), text("who"), number("size"), text("not_run"));
+                continue;
+            }
+            if line.get("fact").is_some() {
+                figures.fact(text("fact"), text("is"));
                 continue;
             }
             let values = line.get("values").and_then(Value::as_object);

@@ -17,6 +17,10 @@ use crate::{
 /// How long a server may say nothing while something is under way.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a server has to take in the last of those who have connected: one that hands on at once what is said would
+/// lose what is said to somebody whom it doesn't see yet.
+const TAKES_IN: Duration = Duration::from_millis(50);
+
 /// How the ends talk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Talk {
@@ -163,7 +167,10 @@ impl Load {
                 under_way: VecDeque::new(),
             });
         }
-        Ok(Self { poll, events: Events::with_capacity(1024), conversations, acknowledges })
+        let events = Events::with_capacity(1024);
+        let mut load = Self { poll, events, conversations, acknowledges };
+        load.rest(TAKES_IN)?;
+        Ok(load)
     }
 
     /// Lets them talk, and measures the server meanwhile.

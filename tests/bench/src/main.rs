@@ -1,12 +1,12 @@
 //! Measures the release program from outside, beside its rivals and the limits of the machine, in one run.
 
-use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{fs, io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum as _};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
-    figures::Values,
+    figures::{Figures, Values},
     load::Span,
     rivals::Place,
     works::{Extent, Plan, Who, Work},
@@ -15,8 +15,11 @@ use crate::{
 mod bare;
 mod figures;
 mod load;
+mod machine;
+mod plot;
 mod process;
 mod raw;
+mod report;
 mod rivals;
 mod speak;
 mod summary;
@@ -38,6 +41,15 @@ struct Cli {
     /// Less of everything: about two minutes in all.
     #[arg(long)]
     quick: bool,
+    /// Writes the page and its pictures, too.
+    #[arg(long)]
+    write: bool,
+    /// The page that is written.
+    #[arg(long, default_value = "docs/performance.md")]
+    page: PathBuf,
+    /// Measures nothing, but takes the figures of an earlier run, which are in the directory of the disk.
+    #[arg(long)]
+    again: bool,
     /// What is done; everything, if it isn't given.
     #[arg(long)]
     work: Vec<Work>,
@@ -96,15 +108,36 @@ fn raise_descriptor_limit() {
 }
 
 fn measure(cli: &Cli) -> io::Result<()> {
-    std::fs::create_dir_all(&cli.scratch)?;
-    let place = Place { helpline_server: cli.server.clone(), scratch: cli.scratch.clone() };
+    fs::create_dir_all(&cli.scratch)?;
+    let kept = cli.scratch.join("figures.jsonl");
+    let figures = if cli.again {
+        Figures::from_json(&fs::read_to_string(kept)?)?
+    } else {
+        let place = Place { helpline_server: cli.server.clone(), scratch: cli.scratch.clone() };
+        let facts = machine::described(&cli.scratch)?;
+        let mut figures = works::run(&plan(cli), &place, told);
+        let versions = works::versions(&figures, &place);
+        for (what, is) in facts.into_iter().chain(versions) {
+            figures.fact(&what, &is);
+        }
+        fs::write(kept, figures.to_json())?;
+        figures
+    };
+    println!("{}", report::page(&figures));
+    if cli.write {
+        report::write(&figures, &cli.page)?;
+    }
+    Ok(())
+}
+
+fn plan(cli: &Cli) -> Plan {
     let extent = if cli.quick { Extent::Quick } else { Extent::Whole };
     let (rounds, warm, lasts) = match extent {
-        Extent::Quick => (2, 150, 500),
+        Extent::Quick => (2, 100, 300),
         Extent::Whole => (5, 500, 2000),
     };
     let works = if cli.work.is_empty() { Work::value_variants() } else { &cli.work };
-    let plan = Plan {
+    Plan {
         works: works.to_vec(),
         only: cli.only.clone(),
         sizes: cli.size.clone(),
@@ -115,9 +148,7 @@ fn measure(cli: &Cli) -> io::Result<()> {
             lasts: Duration::from_millis(cli.lasts.unwrap_or(lasts)),
         },
         in_flight: cli.in_flight,
-    };
-    works::run(&plan, &place, told);
-    Ok(())
+    }
 }
 
 /// Shows a figure as it comes.

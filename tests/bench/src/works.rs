@@ -1,6 +1,6 @@
 //! What everybody has to do, and how much of it.
 
-use std::{io, time::Duration};
+use std::{io, path::Path, process::Command, time::Duration};
 
 use clap::ValueEnum;
 
@@ -60,6 +60,17 @@ impl Who {
             Self::Bare => "L1 raw answers",
             Self::BareTls => "bare rustls",
         }
+    }
+
+    /// As the program itself says; none where it is a part of this one.
+    fn version(self, place: &Place) -> Option<String> {
+        let program = match self {
+            Self::Rival(Rival::Helpline) => place.helpline_server.as_path(),
+            Self::Rival(Rival::RedisStreams) => Path::new("redis-server"),
+            _ => return None,
+        };
+        let printed = Command::new(program).arg("--version").output().ok()?.stdout;
+        Some(String::from_utf8_lossy(&printed).trim().to_owned())
     }
 }
 
@@ -137,11 +148,12 @@ impl Work {
         }
     }
 
-    /// In how many of the rounds it is done: what hardly varies, or takes long, less often.
-    fn is_done_in(self, round: u64) -> bool {
-        match self {
-            Self::Stream | Self::One | Self::Turns | Self::Storm => true,
-            Self::Idle | Self::Talked | Self::Queue | Self::Start | Self::Alone => round < 2,
+    /// In which of the rounds it is done: what hardly varies, or takes long, in fewer.
+    fn is_done_in(self, round: u64, extent: Extent) -> bool {
+        match (self, extent) {
+            (Self::Stream | Self::One | Self::Turns, _) | (Self::Storm, Extent::Whole) => true,
+            (_, Extent::Whole) => round < 2,
+            (_, Extent::Quick) => round < 1,
         }
     }
 
@@ -152,17 +164,17 @@ impl Work {
         let is_bare = matches!(who, Who::Bare | Who::BareTls);
         let is_limit = matches!(who, Who::Rival(Rival::Relay | Rival::Log));
         match self {
-            Self::Turns => !is_bare,
+            // The raw log can't tell an answer from an acknowledgement.
+            Self::Turns => !is_bare && who != Who::Rival(Rival::Log),
             _ if who == Who::Rival(Rival::Naive) => false,
             Self::Stream | Self::One => {
                 !is_bare && (first || is_line || is_limit || who == Who::Rival(Rival::RedisStreams))
             }
             Self::Idle => !is_bare && (first || is_line),
-            Self::Alone => !is_bare,
             Self::Storm => !is_limit && (first || is_line || is_bare),
             Self::Queue => is_line,
             Self::Talked => is_line,
-            Self::Start => who == Who::Rival(Rival::Helpline),
+            Self::Start | Self::Alone => who == Who::Rival(Rival::Helpline),
         }
     }
 
@@ -179,16 +191,17 @@ impl Work {
         match self {
             Self::Stream => talk(plan.in_flight, false),
             Self::One => talk(1, false),
-            Self::Turns => {
+            Self::Turns if rival == Rival::Helpline => {
+                // What a sync takes changes from one moment to the next.
+                let before = sync::page(place)?;
                 let mut values = talk(1, true)?;
-                if rival == Rival::Log {
-                    values.insert(keys::SYNC, sync::page(place)?);
-                }
+                values.insert(keys::SYNC, f64::midpoint(before, sync::page(place)?));
                 Ok(values)
             }
+            Self::Turns => talk(1, true),
             Self::Idle => {
                 let watched = match plan.extent {
-                    Extent::Quick => Duration::from_secs(2),
+                    Extent::Quick => Duration::from_secs(1),
                     Extent::Whole => Duration::from_secs(16),
                 };
                 idle::wait(rival, place, count, watched)
@@ -202,6 +215,19 @@ impl Work {
     }
 }
 
+/// Who was measured, in which version.
+pub(crate) fn versions(figures: &Figures, place: &Place) -> Vec<(String, String)> {
+    let mut versions = Vec::new();
+    for who in ALL {
+        let measured =
+            Work::value_variants().iter().any(|w| figures.who(w.name()).contains(&who.name()));
+        if measured && let Some(version) = who.version(place) {
+            versions.push((who.name().to_owned(), version));
+        }
+    }
+    versions
+}
+
 /// Has everything done by everybody in turn, as often as the plan wants; `told` hears each figure.
 pub(crate) fn run(
     plan: &Plan,
@@ -213,7 +239,7 @@ pub(crate) fn run(
         plan.only.is_empty() || plan.only.iter().any(|only| who.name().contains(only.as_str()))
     };
     for round in 0..plan.rounds {
-        for work in plan.works.iter().filter(|work| work.is_done_in(round)) {
+        for work in plan.works.iter().filter(|work| work.is_done_in(round, plan.extent)) {
             let sizes = if plan.sizes.is_empty() { work.sizes(plan.extent) } else { &plan.sizes };
             for (nth, size) in sizes.iter().enumerate() {
                 let done_by = |who: &&Who| work.is_done_by(**who, nth == 0) && is_wanted(who);
@@ -222,7 +248,9 @@ pub(crate) fn run(
                     told(*work, *who, *size, &values);
                     match values {
                         Ok(values) => figures.add(work.name(), who.name(), *size, round, &values),
-                        Err(why) => figures.not_run(work.name(), who.name(), &why.to_string()),
+                        Err(why) => {
+                            figures.not_run(work.name(), who.name(), *size, &why.to_string());
+                        }
                     }
                 }
             }

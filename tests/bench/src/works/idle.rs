@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long a server is left alone before its memory is looked at.
-const SETTLES: Duration = Duration::from_millis(500);
+const SETTLES: Duration = Duration::from_millis(300);
 
 /// As many connections wait; then so long their server is watched. For a line these are callers who wait for an answer,
 /// for others both ends of conversations in which nothing is said.
@@ -54,16 +54,12 @@ pub(crate) fn talked(rival: Rival, place: &Place, count: usize) -> io::Result<Va
     Ok(Values::from([(keys::KIB_EACH, talked), (keys::KIB_FRESH, fresh)]))
 }
 
-/// A server to which nobody is connected: its memory, and the size of its program.
+/// A line to which nobody is connected: its memory, and the size of its program.
 pub(crate) fn alone(rival: Rival, place: &Place) -> io::Result<Values> {
     let running = rival.start(place)?;
     let resident = settled(&running.process)? as f64 / 1024.0;
-    let mut values = Values::from([(keys::RESIDENT, resident)]);
-    if matches!(rival, Rival::Helpline | Rival::HelplineTls) {
-        let bytes = fs::metadata(&place.helpline_server)?.len();
-        values.insert(keys::BYTES, bytes as f64);
-    }
-    Ok(values)
+    let bytes = fs::metadata(&place.helpline_server)?.len();
+    Ok(Values::from([(keys::RESIDENT, resident), (keys::BYTES, bytes as f64)]))
 }
 
 /// Resident memory of a server that has just started, in KiB.
@@ -79,6 +75,7 @@ fn watch(process: &Process, mut crowd: Crowd, before: u64, lasts: Duration) -> i
     let cpu = process.cpu()?.saturating_sub(cpu);
     let grown = process.resident()?.saturating_sub(before);
     Ok(Values::from([
+        (keys::RESIDENT, before as f64 / 1024.0),
         (keys::KIB_EACH, grown as f64 / crowd.count() as f64),
         (keys::CORE, cpu.as_secs_f64() / lasts.as_secs_f64()),
     ]))

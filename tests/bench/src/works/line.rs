@@ -24,8 +24,7 @@ pub(crate) struct Line {
     pub(crate) helpline: Helpline,
     /// From starting the program until it said that it listens.
     pub(crate) took: Duration,
-    /// Where it keeps its calls.
-    pub(crate) files: TempDir,
+    files: TempDir,
 }
 
 impl Line {

@@ -11,7 +11,6 @@ use std::{
 
 use mio::{Events, Poll, Registry, Token};
 use rustls::ClientConfig;
-use tempfile::TempDir;
 
 use crate::{
     figures::{Values, keys},
@@ -41,10 +40,16 @@ const LEAVES: Duration = Duration::from_millis(100);
 
 /// Who lets visitors in.
 struct Host {
-    process: Process,
+    server: Server,
     at: SocketAddr,
     tls: Option<Arc<ClientConfig>>,
-    _files: Option<TempDir>,
+}
+
+/// A server, with all that it needs.
+enum Server {
+    Bare(Process),
+    Line(Line),
+    Rival(Running),
 }
 
 impl Host {
@@ -56,11 +61,12 @@ impl Host {
             Who::Rival(rival) => rival,
         };
         if let Some(line) = Line::of(rival, place, Sessions::Fresh)? {
-            let Line { process, at, helpline, files, .. } = line;
-            return Ok(Self { process, at, tls: helpline.tls, _files: Some(files) });
+            let (at, tls) = (line.at, line.helpline.tls.clone());
+            return Ok(Self { server: Server::Line(line), at, tls });
         }
-        let Running { process, at, .. } = rival.start(place)?;
-        Ok(Self { process, at, tls: None, _files: None })
+        let running = rival.start(place)?;
+        let at = running.at;
+        Ok(Self { server: Server::Rival(running), at, tls: None })
     }
 
     /// One of this program's own, which does the least that can be done.
@@ -69,7 +75,15 @@ impl Host {
         let mut command = Command::new(std::env::current_exe()?);
         let mut process = Process::start(command.args([role, &at.to_string()]))?;
         process.answers(at)?;
-        Ok(Self { process, at, tls, _files: None })
+        Ok(Self { server: Server::Bare(process), at, tls })
+    }
+
+    fn cpu(&self) -> io::Result<Duration> {
+        match &self.server {
+            Server::Bare(process) => process.cpu(),
+            Server::Line(line) => line.process.cpu(),
+            Server::Rival(running) => running.process.cpu(),
+        }
     }
 
     fn dial(&self) -> io::Result<Wire> {
@@ -91,13 +105,13 @@ struct Visitor {
 pub(crate) fn visits(who: Who, place: &Place, count: usize) -> io::Result<Values> {
     let host = Host::start(who, place)?;
     some(&host, who, count / 10, &mut Latencies::default())?;
-    let cpu = host.process.cpu()?;
+    let cpu = host.cpu()?;
     let mut latencies = Latencies::default();
     let begun = Instant::now();
     some(&host, who, count, &mut latencies)?;
     let took = begun.elapsed();
     thread::sleep(LEAVES);
-    let cpu = host.process.cpu()?.saturating_sub(cpu);
+    let cpu = host.cpu()?.saturating_sub(cpu);
     let count = count as f64;
     Ok(Values::from([
         (keys::CPU_MS, cpu.as_secs_f64() * 1e3 * 1e3 / count),
