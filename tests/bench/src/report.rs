@@ -162,6 +162,7 @@ fn stroke(who: &str) -> Stroke {
         RELAY | section::BARE => ("#868e96", 2),
         section::LOG => ("#1c7ed6", 2),
         section::BARE_TLS => ("#0c8599", 2),
+        "NATS" => ("#e8a100", 2),
         _ => ("#2f9e44", 2),
     };
     Stroke { colour, wide }

@@ -30,7 +30,6 @@ impl Latencies {
 }
 
 /// The middle one.
-#[expect(dead_code, reason = "the table of medians isn't here yet")]
 pub(crate) fn median(mut of: Vec<f64>) -> Option<f64> {
     of.sort_by(f64::total_cmp);
     let middle = of.len() / 2;

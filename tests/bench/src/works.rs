@@ -1,6 +1,6 @@
 //! What everybody has to do, and how much of it.
 
-use std::{io, path::Path, process::Command, time::Duration};
+use std::{io, time::Duration};
 
 use clap::ValueEnum;
 
@@ -64,13 +64,10 @@ impl Who {
 
     /// As the program itself says; none where it is a part of this one.
     fn version(self, place: &Place) -> Option<String> {
-        let program = match self {
-            Self::Rival(Rival::Helpline) => place.helpline_server.as_path(),
-            Self::Rival(Rival::RedisStreams) => Path::new("redis-server"),
-            _ => return None,
-        };
-        let printed = Command::new(program).arg("--version").output().ok()?.stdout;
-        Some(String::from_utf8_lossy(&printed).trim().to_owned())
+        match self {
+            Self::Rival(rival) => rival.version(place),
+            Self::Bare | Self::BareTls => None,
+        }
     }
 }
 
@@ -108,6 +105,13 @@ const ALL: &[Who] = &[
     Who::Rival(Rival::RedisPubSub),
     Who::Rival(Rival::RedisStreams),
     Who::Rival(Rival::RedisStreamsEverySecond),
+    Who::Rival(Rival::JetStreamSynced),
+    Who::Rival(Rival::JetStream),
+    Who::Rival(Rival::Nats),
+    Who::Rival(Rival::MosquittoQos1),
+    Who::Rival(Rival::MosquittoQos0),
+    Who::Rival(Rival::InspIrcd),
+    Who::Rival(Rival::Ngircd),
     Who::Rival(Rival::Naive),
 ];
 
@@ -151,7 +155,8 @@ impl Work {
     /// In which of the rounds it is done: what hardly varies, or takes long, in fewer.
     fn is_done_in(self, round: u64, extent: Extent) -> bool {
         match (self, extent) {
-            (Self::Stream | Self::One | Self::Turns, _) | (Self::Storm, Extent::Whole) => true,
+            (Self::Stream | Self::One | Self::Turns, _) => true,
+            (Self::Storm, Extent::Whole) => round < 3,
             (_, Extent::Whole) => round < 2,
             (_, Extent::Quick) => round < 1,
         }
@@ -162,16 +167,19 @@ impl Work {
     fn is_done_by(self, who: Who, first: bool) -> bool {
         let is_line = matches!(who, Who::Rival(Rival::Helpline | Rival::HelplineTls));
         let is_bare = matches!(who, Who::Bare | Who::BareTls);
+        let is_stream =
+            matches!(who, Who::Rival(Rival::RedisStreams | Rival::RedisStreamsEverySecond));
+        let is_jetstream = matches!(who, Who::Rival(Rival::JetStream | Rival::JetStreamSynced));
         let is_limit = matches!(who, Who::Rival(Rival::Relay | Rival::Log));
         match self {
-            // The raw log can't tell an answer from an acknowledgement.
-            Self::Turns => !is_bare && who != Who::Rival(Rival::Log),
+            // The raw log can't tell an answer from an acknowledgement; who reads a stream of Redis says nothing.
+            Self::Turns => !is_bare && who != Who::Rival(Rival::Log) && !is_stream,
             _ if who == Who::Rival(Rival::Naive) => false,
             Self::Stream | Self::One => {
                 !is_bare && (first || is_line || is_limit || who == Who::Rival(Rival::RedisStreams))
             }
             Self::Idle => !is_bare && (first || is_line),
-            Self::Storm => !is_limit && (first || is_line || is_bare),
+            Self::Storm => !is_limit && !is_jetstream && (first || is_line || is_bare),
             Self::Queue => is_line,
             Self::Talked => is_line,
             Self::Start | Self::Alone => who == Who::Rival(Rival::Helpline),
@@ -215,14 +223,20 @@ impl Work {
     }
 }
 
-/// Who was measured, in which version.
+/// What was measured, in which version.
 pub(crate) fn versions(figures: &Figures, place: &Place) -> Vec<(String, String)> {
-    let mut versions = Vec::new();
-    for who in ALL {
-        let measured =
-            Work::value_variants().iter().any(|w| figures.who(w.name()).contains(&who.name()));
-        if measured && let Some(version) = who.version(place) {
-            versions.push((who.name().to_owned(), version));
+    let is_measured = |who: &Who| {
+        let mut works = Work::value_variants().iter();
+        works.any(|work| figures.who(work.name()).contains(&who.name()))
+    };
+    let mut versions: Vec<(String, String)> = Vec::new();
+    for who in ALL.iter().filter(|who| is_measured(who)) {
+        // Without the way in which the program is used.
+        let program = who.name().split([' ', ',']).next().unwrap_or_default();
+        if versions.iter().all(|(known, _)| known != program)
+            && let Some(version) = who.version(place)
+        {
+            versions.push((program.to_owned(), version));
         }
     }
     versions

@@ -141,7 +141,8 @@ pub(super) const SECTIONS: &[Section] = &[
         what: "Fifty at a time come, are let in, say one message, know that it arrived, and leave: on a line they get a \
                place in the queue, and both that and the message are recorded. *L1 raw answers* gets as many bytes and \
                sends them back, twice, and does nothing else. Under TLS everybody makes a whole handshake; *bare rustls* \
-               is L1 raw answers under TLS, with the library, the settings and the kind of key that a line has.",
+               is L1 raw answers under TLS, with the library, the settings and the kind of key that a line has. Who lets in only \
+               a few a second has fewer visits.",
         counts: "visits",
         columns: &[
             column("CPU ms per 1,000", Shows::Figure(keys::CPU_MS)),

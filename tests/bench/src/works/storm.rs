@@ -32,6 +32,11 @@ mod visit;
 /// As many are there at the same time.
 const AT_ONCE: usize = 50;
 
+/// How long those may take who come before it counts, and those who count. Some servers let nobody in before a second has
+/// passed; then fewer come.
+const WARMS: Duration = Duration::from_secs(2);
+const LASTS: Duration = Duration::from_secs(15);
+
 /// How long nothing may happen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -101,18 +106,18 @@ struct Visitor {
     since: Instant,
 }
 
-/// Lets so many visit. The tenth of them that comes first doesn't count.
+/// Lets so many visit, if they come in time, and before them a tenth as many that don't count.
 pub(crate) fn visits(who: Who, place: &Place, count: usize) -> io::Result<Values> {
     let host = Host::start(who, place)?;
-    some(&host, who, count / 10, &mut Latencies::default())?;
+    some(&host, who, count / 10, WARMS, &mut Latencies::default())?;
     let cpu = host.cpu()?;
     let mut latencies = Latencies::default();
     let begun = Instant::now();
-    some(&host, who, count, &mut latencies)?;
+    let left = some(&host, who, count, LASTS, &mut latencies)?;
     let took = begun.elapsed();
     thread::sleep(LEAVES);
     let cpu = host.cpu()?.saturating_sub(cpu);
-    let count = count as f64;
+    let count = f64::from(left);
     Ok(Values::from([
         (keys::CPU_MS, cpu.as_secs_f64() * 1e3 * 1e3 / count),
         (keys::RATE, count / took.as_secs_f64()),
@@ -121,18 +126,26 @@ pub(crate) fn visits(who: Who, place: &Place, count: usize) -> io::Result<Values
     ]))
 }
 
-fn some(host: &Host, who: Who, count: usize, latencies: &mut Latencies) -> io::Result<()> {
+/// Lets at most so many in for so long at most; how many have left in the end.
+fn some(
+    host: &Host,
+    who: Who,
+    count: usize,
+    lasts: Duration,
+    latencies: &mut Latencies,
+) -> io::Result<u32> {
+    let begun = Instant::now();
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(1024);
     let mut here: Vec<Option<Visitor>> = Vec::new();
     here.resize_with(AT_ONCE.min(count), || None);
-    let (mut come, mut left) = (0, 0);
+    let (mut come, mut left) = (0, 0_u32);
     let mut heard = Instant::now();
     for (place, visitor) in here.iter_mut().enumerate() {
         *visitor = Some(Visitor::comes(host, who, poll.registry(), Token(place))?);
         come += 1;
     }
-    while left < count {
+    while here.iter().any(Option::is_some) {
         poll.poll(&mut events, Some(PATIENCE))?;
         if events.is_empty() && heard.elapsed() > PATIENCE {
             return Err(io::Error::other("the server lets nobody in any more"));
@@ -148,13 +161,13 @@ fn some(host: &Host, who: Who, count: usize, latencies: &mut Latencies) -> io::R
             latencies.add(one.since.elapsed(), 1);
             *visitor = None;
             left += 1;
-            if come < count {
+            if come < count && begun.elapsed() < lasts {
                 *visitor = Some(Visitor::comes(host, who, poll.registry(), event.token())?);
                 come += 1;
             }
         }
     }
-    Ok(())
+    Ok(left)
 }
 
 impl Visitor {
