@@ -178,7 +178,8 @@ impl Work {
             Self::Stream | Self::One => {
                 !is_bare && (first || is_line || is_limit || who == Who::Rival(Rival::RedisStreams))
             }
-            Self::Idle => !is_bare && (first || is_line),
+            // It would need a stream for each conversation, which it can't have as many of; idle it is NATS.
+            Self::Idle => !is_bare && !is_jetstream && (first || is_line),
             Self::Storm => !is_limit && !is_jetstream && (first || is_line || is_bare),
             Self::Queue => is_line,
             Self::Talked => is_line,

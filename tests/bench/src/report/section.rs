@@ -113,7 +113,7 @@ pub(super) const SECTIONS: &[Section] = &[
         work: "idle",
         title: "Idle connections",
         what: "Connections on which nothing is said: of a line, callers who wait for an answer, each of whom says every \
-               15 s that it is still there, as clients do; of the others, both ends of conversations. The memory is what \
+               15 s that it is still there, as clients do; of the others, both ends of conversations, who say nothing at all. The memory is what \
                the server has more than before, for each connection.",
         counts: "connections",
         columns: &[
