@@ -113,27 +113,32 @@ enum Ended {
     Told,
 }
 
+/// What is of use until the core knows of a connection.
+struct Newcomer {
+    origin: Origin,
+    /// What a peer hears from whom nothing is taken.
+    refused: Option<Bytes>,
+    /// The core's end of the outbox.
+    outbox: OutboxSender,
+}
+
 struct Connection<S> {
     stream: S,
-    origin: Origin,
     id: ConnectionId,
     place: Option<Place>,
     is_stranger: bool,
     /// The bytes here.
     held: Held,
     session: ServerSession,
-    /// What a peer hears from whom nothing is taken.
-    refused: Option<Bytes>,
     clock: Clock,
     inbox: mpsc::Sender<Inbox>,
     /// What waits for room on the way to the core.
     unsent: Option<Box<(PollSender<Inbox>, Inbox)>>,
-    /// The core's end of the outbox, until the core has it.
-    arrival: Option<OutboxSender>,
+    newcomer: Option<Box<Newcomer>>,
     outbox: Outbox,
     /// Bytes that came and aren't handled: the beginning of a frame, or what a paused peer said.
     rest: Vec<u8>,
-    out: BytesMut,
+    out: Bytes,
     /// Bytes that were written and may still be on this side.
     unflushed: usize,
     asked: Vec<ServerEvent>,
@@ -152,22 +157,22 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
     ) -> Self {
         let now = means.clock.moment();
         let (sender, outbox) = outbox_within(Arc::clone(&means.budget));
+        let refused = refused.map(|message| tell::frame(&message, Ref::NONE));
+        let newcomer = Newcomer { origin, refused, outbox: sender };
         Self {
             stream,
-            origin,
             id,
             place,
             is_stranger: true,
             held: Held::nothing(Arc::clone(&means.budget)),
             session: ServerSession::new(means.settings, at),
-            refused: refused.map(|message| tell::frame(&message, Ref::NONE)),
             inbox: means.inbox.clone(),
             unsent: None,
             clock: means.clock,
-            arrival: Some(sender),
+            newcomer: Some(Box::new(newcomer)),
             outbox,
             rest: Vec::new(),
-            out: BytesMut::new(),
+            out: Bytes::new(),
             unflushed: 0,
             asked: Vec::new(),
             ended: Ended::No,
@@ -219,14 +224,29 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
 
     /// Gathers all that is ready to be written.
     fn gather(&mut self, cx: &mut Context<'_>) {
-        loop {
-            while self.out.len() < WRITE {
-                let Some(frame) = self.session.poll_transmit() else { break };
-                self.out.extend_from_slice(&frame);
-            }
-            if self.core_let_go || self.out.len() >= WRITE {
-                return;
-            }
+        self.hear(cx);
+        if self.out.len() >= WRITE {
+            return;
+        }
+        let Some(first) = self.session.poll_transmit() else { return };
+        if self.out.is_empty() && self.session.waiting() == 0 {
+            // Alone it need not be copied.
+            self.out = first;
+            return;
+        }
+        let mut out = BytesMut::from(std::mem::take(&mut self.out));
+        out.extend_from_slice(&first);
+        while out.len() < WRITE
+            && let Some(next) = self.session.poll_transmit()
+        {
+            out.extend_from_slice(&next);
+        }
+        self.out = out.freeze();
+    }
+
+    /// Hears from the core, as much as is written at once.
+    fn hear(&mut self, cx: &mut Context<'_>) {
+        while !self.core_let_go && self.session.waiting() + self.out.len() < WRITE {
             match self.outbox.poll_next(cx) {
                 Poll::Ready(Some(frame)) => self.session.tell(frame),
                 Poll::Ready(None) => {
@@ -274,7 +294,7 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
             self.session.stuck(now);
         } else if took {
             // An idle connection holds no buffer.
-            self.out = BytesMut::new();
+            self.out = Bytes::new();
         }
         Ok(took)
     }
@@ -286,7 +306,7 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
 
     /// True when something was brought to the core.
     fn poll_ask(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        if self.arrival.is_none() && self.all_is_out() && self.outbox.core_waits() {
+        if self.newcomer.is_none() && self.all_is_out() && self.outbox.core_waits() {
             self.core_waits = true;
         }
         if self.unsent.is_some() {
@@ -297,18 +317,18 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
             return Ok(false);
         }
         // Before it is let in, a peer asks for one thing only.
-        let item = if self.arrival.is_some()
+        let item = if self.newcomer.is_some()
             && let Some(event) = std::mem::take(&mut self.asked).pop()
-            && let Some(outbox) = self.arrival.take()
+            && let Some(newcomer) = self.newcomer.take()
         {
-            Inbox::Arrived(self.id, self.origin, outbox, event)
+            Inbox::Arrived(self.id, newcomer.origin, newcomer.outbox, event)
         } else if !self.asked.is_empty() {
             Inbox::Asked(self.id, std::mem::take(&mut self.asked))
         } else if std::mem::take(&mut self.core_waits) {
             Inbox::Emptied(self.id)
         } else {
             self.ended = Ended::Told;
-            if self.arrival.is_some() {
+            if self.newcomer.is_some() {
                 self.session.close(Code::DONE, "goodbye");
                 return Ok(true);
             }
@@ -409,7 +429,8 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
 
     /// Hands whole frames to the session, as far as it may be given any. Returns the bytes used.
     fn handle_frames(&mut self, bytes: &[u8], now: Moment) -> usize {
-        if let Some(goodbye) = self.refused.take() {
+        let refused = self.newcomer.as_mut().and_then(|newcomer| newcomer.refused.take());
+        if let Some(goodbye) = refused {
             self.session.tell(goodbye);
             self.hint_at(bytes);
             return bytes.len();
@@ -437,9 +458,9 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
 
     /// Whoever came with a browser reads what it can show, instead of a goodbye.
     fn hint_at(&mut self, bytes: &[u8]) {
-        if looks_like_http(bytes) {
+        if looks_like_http(bytes) && self.out.is_empty() {
             while self.session.poll_transmit().is_some() {}
-            self.out.extend_from_slice(NOT_HTTP.as_bytes());
+            self.out = Bytes::from_static(NOT_HTTP.as_bytes());
         }
     }
 
@@ -552,7 +573,7 @@ mod tests {
         let mut connection = Connection::new(near.unwrap(), accepted, None, &means);
         let mut cx = Context::from_waker(Waker::noop());
 
-        connection.out.extend_from_slice(&[0; 60_000]);
+        connection.out = Bytes::from(vec![0; 60_000]);
         assert!(connection.poll_write(&mut cx, Moment(1000)).unwrap(), "some fits on the way");
         assert!(connection.out.is_empty() && !connection.all_is_out(), "TLS holds the rest");
         assert_eq!(connection.session.stuck_since(), Some(Moment(1000)));

@@ -310,9 +310,9 @@ impl<S: Store> Core<S> {
                 self.arrive(now, (id, origin), outbox, event, turn, effects);
             }
             Inbox::Asked(id, events) => {
+                // A connection that was let go of, or superseded, asks for nothing any more.
+                let Some(from) = self.peers.party(id) else { return };
                 for event in events {
-                    // A connection that was let go of, or superseded, asks for nothing any more.
-                    let Some(from) = self.peers.party(id) else { break };
                     let (reference, request) = match event {
                         ServerEvent::Ban(reference, ban) => {
                             self.ban(now, (id, from, reference), &ban, turn, effects);

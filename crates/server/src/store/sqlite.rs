@@ -62,6 +62,8 @@ impl SqliteStore {
         database.busy_timeout(PATIENCE)?;
         database.pragma_update(None, "journal_mode", "wal")?;
         database.pragma_update(None, "synchronous", "full")?;
+        // In KiB, below zero. What is written is the end of a table; more would lie there for nothing.
+        database.pragma_update(None, "cache_size", -512)?;
         // What is deleted is overwritten.
         database.pragma_update(None, "secure_delete", true)?;
         #[cfg(target_os = "macos")]
