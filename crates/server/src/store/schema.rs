@@ -90,7 +90,7 @@ CREATE INDEX signed_on ON sign_on (number) WHERE until IS NULL;
 /// Who belongs, and who has done what.
 ///
 /// Operators of before had no accounts, so none of those who are signed on has a token that counts.
-const THIRD: &str = "
+pub(super) const THIRD: &str = "
 -- why an entry ended its call: 6 is banned
 
 ALTER TABLE sign_on ADD COLUMN token BLOB;  -- SHA-256 of the token it came with; none at the console

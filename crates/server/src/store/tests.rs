@@ -5,6 +5,7 @@ mod damage;
 mod first_form;
 mod forgetting;
 mod full;
+mod third_form;
 mod twins;
 
 use std::path::{Path, PathBuf};
