@@ -31,7 +31,6 @@ use crate::{
     checker::{Checker, Violation},
     dice::Dice,
     transcripts::Transcripts,
-    wait_within,
 };
 
 mod voice;
@@ -82,8 +81,8 @@ struct Shared {
     resumed: Mutex<Vec<(Instant, Instant)>>,
     /// What may not be, beside what the checker sees.
     findings: Mutex<Vec<String>>,
-    /// What each is doing.
-    doing: Mutex<BTreeMap<String, String>>,
+    /// What each was doing last, and when.
+    doing: Mutex<BTreeMap<String, (Instant, String)>>,
     /// How they connect.
     security: Security,
 }
@@ -225,10 +224,16 @@ impl Talkers {
     /// # Panics
     /// Somebody hasn't, for long, or something was found.
     pub fn wait_until_back(&self, but: usize) {
-        wait_within(PATIENCE, "everybody is back on the line", || {
+        let begun = Instant::now();
+        while self.shared.offline.load(SeqCst) > but {
             self.is_well();
-            (self.shared.offline.load(SeqCst) <= but).then_some(())
-        });
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "somebody isn't back on the line: {}",
+                self.doing()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Nothing was found so far.
@@ -244,7 +249,10 @@ impl Talkers {
 
     fn doing(&self) -> String {
         let doing = self.shared.doing.lock().unwrap();
-        doing.iter().map(|(name, doing)| format!("\n{name}: {doing}")).collect()
+        let tell = |(name, (when, doing)): (&String, &(Instant, String))| {
+            format!("\n{name}, {:?} ago: {doing}", when.elapsed())
+        };
+        doing.iter().map(tell).collect()
     }
 
     /// Lets every caller finish its call and every operator sign off.

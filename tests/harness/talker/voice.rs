@@ -106,7 +106,7 @@ impl Voice {
     }
 
     fn does(&self, what: String) {
-        self.shared.doing.lock().unwrap().insert(self.name.to_string(), what);
+        self.shared.doing.lock().unwrap().insert(self.name.to_string(), (Instant::now(), what));
     }
 
     async fn talk(&mut self, mut link: Link) -> Goes {
@@ -196,9 +196,8 @@ impl Voice {
         match message {
             Message::Busy(_) | Message::Closed(_) => {}
             Message::Admitted(_) => {
-                talk.admitted = true;
                 // Somebody who resumes is told which calls go on before it is on the line.
-                if talk.call.is_none() && self.side == Side::Caller {
+                if !std::mem::replace(&mut talk.admitted, true) {
                     self.is_back(talk);
                 }
             }
@@ -313,7 +312,7 @@ impl Voice {
 impl Talk {
     fn describe(&self, link: &Link) -> String {
         format!(
-            "call {:?}, place {:?}, offline {:?}, {} to say, {} unsaid, hung up {}, wants off {}",
+            "{link:?}, call {:?}, place {:?}, offline {:?}, {} to say, {} unsaid, hung up {}, wants off {}",
             self.call,
             self.position,
             self.offline.map(|since| since.elapsed()),
