@@ -108,6 +108,8 @@ pub struct Turn {
     authors: Vec<(ConnectionId, Ref)>,
     /// Who asked to be let in.
     newcomers: Vec<ConnectionId>,
+    /// It was looked whether administrators have decided something.
+    has_looked: bool,
     /// The store could not be read.
     broken: Option<StoreError>,
 }
@@ -258,6 +260,7 @@ impl<S: Store> Core<S> {
             self.peers.part(id, &not_let_in);
         }
         self.peers.part_all(&tell::frame(&tell::come_back(), Ref::NONE));
+        self.peers.send();
         if has(Bug::StateKeptAfterFailedCommit) {
             return Ok(());
         }

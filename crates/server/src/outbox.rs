@@ -125,10 +125,11 @@ impl OutboxSender {
         Ok(())
     }
 
-    /// Sends what was put in since the last time.
-    pub fn send(&mut self) {
+    /// Sends what was put in since the last time. Whoever waits for it is to be woken.
+    #[must_use]
+    pub fn send(&mut self) -> Option<Waker> {
         if self.parcel.is_empty() {
-            return;
+            return None;
         }
         let parcel = std::mem::take(&mut self.parcel);
         let mut way = self.shared.way();
@@ -139,7 +140,7 @@ impl OutboxSender {
         } else {
             way.pieces.extend(parcel);
         }
-        wake(way);
+        way.waker.take()
     }
 
     /// Asks to be told when the outbox is empty.
@@ -152,16 +153,12 @@ impl Drop for OutboxSender {
     fn drop(&mut self) {
         let mut way = self.shared.way();
         way.core_let_go = true;
-        wake(way);
-    }
-}
-
-/// Wakes whoever waits, once they can look.
-fn wake(mut way: MutexGuard<'_, Way>) {
-    let waker = way.waker.take();
-    drop(way);
-    if let Some(waker) = waker {
-        waker.wake();
+        let waker = way.waker.take();
+        // They can look once they are woken.
+        drop(way);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 }
 
@@ -238,7 +235,7 @@ pub(crate) mod tests {
             assert_eq!(sender.push(frame.clone()), Ok(()));
         }
         assert_eq!(sender.push(Bytes::from_static(b"x")), Err(NoRoom));
-        sender.send();
+        let _ = sender.send();
         let mut cx = Context::from_waker(Waker::noop());
         assert!(outbox.poll_next(&mut cx).is_ready());
         assert_eq!(sender.push(Bytes::from_static(b"x")), Ok(()));
@@ -249,7 +246,7 @@ pub(crate) mod tests {
         let (mut sender, _outbox) = outbox();
         for _ in 0..PIECES {
             assert_eq!(sender.push(Bytes::from_static(b"x")), Ok(()));
-            sender.send();
+            let _ = sender.send();
         }
         assert_eq!(sender.push(Bytes::from_static(b"x")), Err(NoRoom));
     }
@@ -266,7 +263,7 @@ pub(crate) mod tests {
             "the first, however large"
         );
         assert_eq!(sender.push(Bytes::from_static(b"x")), Err(NoRoom));
-        sender.send();
+        let _ = sender.send();
         let mut cx = Context::from_waker(Waker::noop());
         assert!(outbox.poll_next(&mut cx).is_ready());
         for _ in 0..ALLOWANCE / 1024 {
@@ -289,10 +286,10 @@ pub(crate) mod tests {
         sender.push(Bytes::from_static(b"1")).unwrap();
         sender.push(Bytes::from_static(b"2")).unwrap();
         assert!(outbox.poll_next(&mut cx).is_pending(), "nothing goes before it is sent");
-        sender.send();
+        sender.send().unwrap().wake();
         assert_eq!(wakes.count(), 1);
         sender.push(Bytes::from_static(b"3")).unwrap();
-        sender.send();
+        let _ = sender.send();
         drop(sender);
         let mut taken = Vec::new();
         while let Poll::Ready(Some(frame)) = outbox.poll_next(&mut cx) {

@@ -26,8 +26,10 @@ impl<S: Store> Core<S> {
         turn: &mut Turn,
         effects: &mut Vec<Effect>,
     ) {
-        // What has been decided by now counts, not what was a second ago.
-        self.look(now, turn, effects);
+        // What had been decided when the turn began counts, not what was a second ago.
+        if !turn.has_looked {
+            self.look(now, turn, effects);
+        }
         if let Some(until) = self.guard.banned(origin, now.at) {
             return self.refuse(id, outbox, tell::banned(until, now.at), turn);
         }

@@ -78,6 +78,7 @@ impl<S: Store> Core<S> {
 
     /// Takes in what administrators have decided, if they have, and sends away who doesn't belong any more.
     pub(super) fn look(&mut self, now: Now, turn: &mut Turn, effects: &mut Vec<Effect>) {
+        turn.has_looked = true;
         let read = self.store.access_version().and_then(|version| {
             let changed = self.access_version != Some(version);
             let access = if changed { Some(self.store.access()?) } else { None };

@@ -1,10 +1,11 @@
 //! Who is who: which connection speaks for which party, and how far each has been told.
 
-use std::{collections::HashMap, ops::RangeInclusive};
+use std::{collections::HashMap, ops::RangeInclusive, task::Waker};
 
 use bytes::Bytes;
 use helpline_proto::ids::{CallId, Seq};
 use helpline_switchboard::{Notice, Party};
+use tokio::runtime::Handle;
 
 use crate::outbox::OutboxSender;
 
@@ -57,6 +58,10 @@ pub(super) struct Peers {
     connections: HashMap<Party, ConnectionId>,
     /// Whose outboxes may hold something that isn't sent.
     touched: Vec<ConnectionId>,
+    /// Those for whom something was sent.
+    woken: Vec<Waker>,
+    /// Where they are, if not in this thread.
+    elsewhere: Option<Handle>,
 }
 
 impl Peers {
@@ -129,14 +134,27 @@ impl Peers {
         self.peers.get_mut(&id)
     }
 
-    /// Sends everybody what this turn has for them.
+    /// Sends everybody what this turn has for them, and wakes them.
     pub(super) fn send(&mut self) {
         for id in self.touched.drain(..) {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.restated = false;
-                peer.outbox.send();
+                self.woken.extend(peer.outbox.send());
             }
         }
+        let woken = std::mem::take(&mut self.woken);
+        match &self.elsewhere {
+            // Each wake of another thread is a system call. One of them wakes there whom it concerns.
+            Some(elsewhere) if woken.len() > 1 => {
+                drop(elsewhere.spawn(async { woken.into_iter().for_each(Waker::wake) }));
+            }
+            _ => woken.into_iter().for_each(Waker::wake),
+        }
+    }
+
+    /// The connections are served there.
+    pub(super) fn are_served(&mut self, elsewhere: Handle) {
+        self.elsewhere = Some(elsewhere);
     }
 
     /// Tells entries live. True when the peer has just fallen behind instead.
@@ -256,7 +274,7 @@ impl Peers {
         if let Some(mut peer) = self.peers.remove(&id) {
             // A full outbox ends without them: the connection sees that the core has let go.
             let _ = peer.outbox.push(last_words.clone());
-            peer.outbox.send();
+            self.woken.extend(peer.outbox.send());
         }
     }
 

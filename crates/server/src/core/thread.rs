@@ -2,7 +2,10 @@
 
 use std::thread;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::{mpsc, oneshot},
+};
 
 use crate::{
     clock::Clock,
@@ -17,19 +20,20 @@ pub const INBOX: usize = 1024;
 /// What became of the core.
 pub type Outcome = Result<(), StoreError>;
 
-/// Starts the core on a thread of its own. It ends after [`Inbox::End`], after [`Inbox::Stop`]
+/// Starts the core on a thread of its own, beside the runtime that serves the connections. It ends after [`Inbox::End`], after [`Inbox::Stop`]
 /// once no call has both its sides, or when the store fails.
 /// The receiver fails if it panicked.
 ///
 /// # Errors
 /// The thread can't be started.
 pub fn start<S: Store + Send + 'static>(
-    core: Core<S>,
+    mut core: Core<S>,
     clock: Clock,
     inbox: mpsc::Receiver<Inbox>,
 ) -> std::io::Result<oneshot::Receiver<Outcome>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let runtime = Builder::new_current_thread().enable_time().build()?;
     let (done, outcome) = oneshot::channel();
+    core.peers.are_served(Handle::current());
     thread::Builder::new().name("core".into()).spawn(move || {
         let result = runtime.block_on(run(core, clock, inbox));
         // Nobody listens any more only when the process ends anyway.
