@@ -197,7 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
                     place.let_in();
                 }
             }
-            let wrote = self.poll_write(cx, now)?;
+            let wrote = !self.is_being_let_in() && self.poll_write(cx, now)?;
             let asked = self.poll_ask(cx)?;
             if self.session.is_closing() {
                 if self.all_is_out() && self.asked.is_empty() && self.unsent.is_none() {
@@ -297,6 +297,12 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
             self.out = Bytes::new();
         }
         Ok(took)
+    }
+
+    /// Whether the core decides about a newcomer, who then hears of it at once with what the session has answered.
+    fn is_being_let_in(&self) -> bool {
+        let has_asked = self.newcomer.is_none() || !self.asked.is_empty();
+        self.is_stranger && has_asked && !self.session.is_closing()
     }
 
     /// Whether nothing waits on this side for the peer to take it.

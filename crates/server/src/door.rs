@@ -5,10 +5,17 @@
 //! anything else     frames, or something that is none: answered without TLS
 //! ```
 
-use std::{io, pin::Pin, sync::Arc};
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Poll, ready},
+};
 
 use helpline_proto::{code::Code, limits, message::Message};
 use tokio::{
+    io::{AsyncRead as _, ReadBuf},
     net::TcpStream,
     time::{Instant, timeout_at},
 };
@@ -75,10 +82,10 @@ pub(crate) fn open(
     }
 }
 
-async fn meet(stream: TcpStream, accepted: Accepted, means: Arc<Means>) -> io::Result<Talk> {
+async fn meet(mut stream: TcpStream, accepted: Accepted, means: Arc<Means>) -> io::Result<Talk> {
     let until = Instant::from(means.clock.instant(accepted.at + limits::HANDSHAKE));
     // Whoever says nothing hears in plaintext that it took too long.
-    let first = timeout_at(until, first_bytes(&stream)).await.unwrap_or(Ok(Vec::new()))?;
+    let first = timeout_at(until, first_bytes(&mut stream)).await.unwrap_or(Ok(Vec::new()))?;
     let language = match first.first() {
         Some(&HANDSHAKE) => Language::Tls,
         _ => Language::Plaintext,
@@ -94,16 +101,14 @@ async fn meet(stream: TcpStream, accepted: Accepted, means: Arc<Means>) -> io::R
 }
 
 /// What came first; nothing if nothing will.
-async fn first_bytes(stream: &TcpStream) -> io::Result<Vec<u8>> {
-    loop {
-        stream.readable().await?;
+async fn first_bytes(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    poll_fn(|cx| {
         let mut first = [0; FIRST];
-        match stream.try_read(&mut first) {
-            Ok(size) => return Ok(first.get(..size).unwrap_or_default().to_vec()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
+        let mut first = ReadBuf::new(&mut first);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut first))?;
+        Poll::Ready(Ok(first.filled().to_vec()))
+    })
+    .await
 }
 
 /// What somebody is told whom nothing is taken from.

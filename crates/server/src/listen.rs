@@ -177,6 +177,8 @@ fn bind_one(address: SocketAddr, families: Families) -> io::Result<TcpListener> 
     }
     // A restart must not wait for the last conversation's sockets to be forgotten.
     socket.set_reuseaddr(true)?;
+    // Those who are accepted inherit it.
+    socket.set_nodelay(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -213,8 +215,6 @@ impl Source for TcpListener {
 
     async fn accept(&mut self) -> io::Result<(TcpStream, Origin)> {
         let (stream, peer) = TcpListener::accept(self).await?;
-        // It fails for a peer that has gone again, which its own task will notice.
-        let _only_slower = stream.set_nodelay(true);
         Ok((stream, Origin::Address(peer.ip().to_canonical())))
     }
 
