@@ -536,14 +536,21 @@ fn looks_like_http(bytes: &[u8]) -> bool {
 mod tests {
     use std::task::Waker;
 
+    use helpline_proto::{
+        message::Admitted,
+        text::{LineName, Name},
+    };
     use rustls::pki_types::ServerName;
-    use tokio::io::AsyncReadExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio_rustls::TlsConnector;
 
     use super::*;
     use crate::{
         crowd::Room,
-        door::Plaintext,
+        door::{
+            Plaintext,
+            tests::{hello, join},
+        },
         socket::Socket,
         tls::{Tls, tests::trusting},
     };
@@ -603,5 +610,34 @@ mod tests {
         assert_eq!(connection.session.stuck_since(), None);
         connection.rest();
         assert!(means.budget.has_room_for(200_000));
+    }
+
+    #[tokio::test]
+    async fn a_newcomer_is_welcomed_when_it_is_let_in() {
+        let directory = tempfile::tempdir().unwrap();
+        let (means, mut came) = means(Tls::own(directory.path()).unwrap());
+        let (near, mut far) = tokio::io::duplex(1000);
+        let accepted =
+            Accepted { id: ConnectionId(0), origin: Origin::Console, at: Moment(0), place: None };
+        let mut connection = Connection::new(Socket::new(near), accepted, None, &means);
+        let mut cx = Context::from_waker(Waker::noop());
+        for message in [hello(), join()] {
+            far.write_all(&tell::frame(&message, Ref::NONE)).await.unwrap();
+        }
+        assert!(connection.poll(&mut cx).is_pending());
+        let Ok(Inbox::Arrived(_, _, mut outbox, _)) = came.try_recv() else { panic!("no join") };
+        assert_eq!(connection.stream.taken(), 0);
+
+        let (line, name) = (LineName::new("main").unwrap(), Name::new("Ada").unwrap());
+        let admitted = Admitted { line, name, greeting: None }.into();
+        outbox.push(tell::frame(&admitted, Ref::NONE)).unwrap();
+        assert!(outbox.send().is_some());
+        assert!(connection.poll(&mut cx).is_pending());
+        let mut told = [0; 1000];
+        let size = far.read(&mut told).await.unwrap();
+        let welcome = frame::split(&told[..size], limits::FRAME).unwrap().unwrap();
+        let admitted = frame::split(&told[welcome.size()..size], limits::FRAME).unwrap().unwrap();
+        assert!(matches!(Message::decode(welcome), Ok(Message::Welcome(_))));
+        assert!(matches!(Message::decode(admitted), Ok(Message::Admitted(_))));
     }
 }
