@@ -54,7 +54,8 @@ struct Peer {
 /// The connections that have joined or signed on.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
-    peers: HashMap<ConnectionId, Peer>,
+    /// Boxed, because a table has more room than there are peers.
+    peers: HashMap<ConnectionId, Box<Peer>>,
     connections: HashMap<Party, ConnectionId>,
     /// Whose outboxes may hold something that isn't sent.
     touched: Vec<ConnectionId>,
@@ -76,7 +77,7 @@ impl Peers {
             stale: false,
             restated: false,
         };
-        self.peers.insert(id, peer);
+        self.peers.insert(id, Box::new(peer));
     }
 
     /// Lets a connection speak for a party.
@@ -131,7 +132,7 @@ impl Peers {
         if self.touched.last() != Some(&id) {
             self.touched.push(id);
         }
-        self.peers.get_mut(&id)
+        self.peers.get_mut(&id).map(|peer| &mut **peer)
     }
 
     /// Sends everybody what this turn has for them, and wakes them.

@@ -63,7 +63,8 @@ impl Changes {
                 live.calls.remove(&id);
                 continue;
             }
-            let call = live.calls.entry(id).or_insert_with(|| LiveCall::new(change.number));
+            let call =
+                live.calls.entry(id).or_insert_with(|| Box::new(LiveCall::new(change.number)));
             call.progress = change.progress;
             change.rows.into_iter().for_each(|(row, first)| call.chain.push(row, first));
         }

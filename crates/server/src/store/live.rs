@@ -87,7 +87,8 @@ impl LiveCall {
 pub(super) struct Live {
     /// The row of the next entry.
     pub(super) next_row: i64,
-    pub(super) calls: HashMap<CallId, LiveCall>,
+    /// Boxed, because a table has more room than there are calls.
+    pub(super) calls: HashMap<CallId, Box<LiveCall>>,
 }
 
 /// The statement that finds them.
@@ -167,7 +168,7 @@ impl Live {
             if (state == 2) != call.progress.ended || last_row != end {
                 return Err(StoreError::Nonsense("a call whose end isn't its last entry"));
             }
-            calls.insert(id, call);
+            calls.insert(id, Box::new(call));
         }
         Ok(Self { next_row, calls })
     }
