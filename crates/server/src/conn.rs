@@ -5,9 +5,10 @@
 use std::{
     cell::RefCell,
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -86,7 +87,7 @@ pub(crate) fn run<S>(
     stream: S,
     accepted: Accepted,
     refused: Option<Message>,
-    means: &Means,
+    means: Arc<Means>,
 ) -> impl Future<Output = io::Result<()>> + Send + use<S>
 where
     S: AsyncRead + AsyncWrite + Taken + Unpin + Send,
@@ -94,8 +95,9 @@ where
     // Made here and not in the future, which would else have room for all that it is made of, too.
     let mut connection = Connection::new(stream, accepted, refused, means);
     async move {
+        let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
         let talked = std::future::poll_fn(|cx| {
-            let talked = connection.poll(cx);
+            let talked = connection.poll(cx, timer.as_mut());
             connection.rest();
             talked
         });
@@ -130,8 +132,7 @@ struct Connection<S> {
     /// The bytes here.
     held: Held,
     session: ServerSession,
-    clock: Clock,
-    inbox: mpsc::Sender<Inbox>,
+    means: Arc<Means>,
     /// What waits for room on the way to the core.
     unsent: Option<Box<(PollSender<Inbox>, Inbox)>>,
     newcomer: Option<Box<Newcomer>>,
@@ -145,7 +146,6 @@ struct Connection<S> {
     ended: Ended,
     core_let_go: bool,
     core_waits: bool,
-    timer: Pin<Box<Sleep>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
@@ -153,9 +153,8 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
         stream: S,
         Accepted { id, origin, at, place }: Accepted,
         refused: Option<Message>,
-        means: &Means,
+        means: Arc<Means>,
     ) -> Self {
-        let now = means.clock.moment();
         let (sender, outbox) = outbox_within(Arc::clone(&means.budget));
         let refused = refused.map(|message| tell::frame(&message, Ref::NONE));
         let newcomer = Newcomer { origin, refused, outbox: sender };
@@ -166,9 +165,8 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
             is_stranger: true,
             held: Held::nothing(Arc::clone(&means.budget)),
             session: ServerSession::new(means.settings, at),
-            inbox: means.inbox.clone(),
+            means,
             unsent: None,
-            clock: means.clock,
             newcomer: Some(Box::new(newcomer)),
             outbox,
             rest: Vec::new(),
@@ -178,14 +176,13 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
             ended: Ended::No,
             core_let_go: false,
             core_waits: false,
-            timer: Box::pin(tokio::time::sleep_until(means.clock.instant(now).into())),
         }
     }
 
     /// Goes on until the last words are written. Ready when they are.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<io::Result<()>> {
         loop {
-            let now = self.clock.moment();
+            let now = self.means.clock.moment();
             if self.is_held_back(now) {
                 self.session.not_reading(now);
             }
@@ -208,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
                 }
             }
             let read = self.poll_read(cx, now)?;
-            if !wrote && !asked && !read && self.poll_timer(cx, now).is_pending() {
+            if !wrote && !asked && !read && self.poll_timer(cx, timer.as_mut(), now).is_pending() {
                 return Poll::Pending;
             }
         }
@@ -251,7 +248,7 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
                 Poll::Ready(Some(frame)) => self.session.tell(frame),
                 Poll::Ready(None) => {
                     self.core_let_go = true;
-                    if self.inbox.is_closed() {
+                    if self.means.inbox.is_closed() {
                         self.session.close(Code::INTERNAL, "the server failed");
                     } else {
                         self.session.close(Code::TOO_SLOW, "there was no room for more");
@@ -340,10 +337,10 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
             }
             Inbox::Gone(self.id)
         };
-        match self.inbox.try_send(item) {
+        match self.means.inbox.try_send(item) {
             Ok(()) => Ok(true),
             Err(TrySendError::Full(item)) => {
-                self.unsent = Some(Box::new((PollSender::new(self.inbox.clone()), item)));
+                self.unsent = Some(Box::new((PollSender::new(self.means.inbox.clone()), item)));
                 self.poll_unsent(cx)
             }
             Err(TrySendError::Closed(_)) => Err(io::ErrorKind::BrokenPipe.into()),
@@ -476,23 +473,27 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
     }
 
     /// Ready when a deadline has passed.
-    fn poll_timer(&mut self, cx: &mut Context<'_>, now: Moment) -> Poll<()> {
+    fn poll_timer(
+        &self,
+        cx: &mut Context<'_>,
+        mut timer: Pin<&mut Sleep>,
+        now: Moment,
+    ) -> Poll<()> {
         let due = [self.session.poll_timeout(), self.session.paused_until(now)];
         let due = due.into_iter().flatten().min();
         let Some(due) = due.or_else(|| self.gives_up_at()) else { return Poll::Pending };
-        let due = Instant::from(self.clock.instant(due));
-        if self.timer.deadline() != due {
-            self.timer.as_mut().reset(due);
+        let due = Instant::from(self.means.clock.instant(due));
+        if timer.deadline() != due {
+            timer.as_mut().reset(due);
         }
-        ready!(self.timer.as_mut().poll(cx));
-        Poll::Ready(())
+        timer.poll(cx)
     }
 
     /// Ends the connection so that what was written last arrives: the peer's side is read and
     /// thrown away until it ends too. Closing with bytes unread would reset it.
     async fn farewell(&mut self) -> io::Result<()> {
         // Nobody is there any more, however long the last words take.
-        let _ = self.inbox.send(Inbox::Gone(self.id)).await;
+        let _ = self.means.inbox.send(Inbox::Gone(self.id)).await;
         let until = Instant::now() + limits::LINGER;
         let quiet = async {
             std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await?;
@@ -555,7 +556,7 @@ mod tests {
         tls::{Tls, tests::trusting},
     };
 
-    fn means(tls: Tls) -> (Means, mpsc::Receiver<Inbox>) {
+    fn means(tls: Tls) -> (Arc<Means>, mpsc::Receiver<Inbox>) {
         let (inbox, came) = mpsc::channel(8);
         let room = Room { connections: 1, strangers: 1, per_address: None };
         let means = Means {
@@ -566,7 +567,7 @@ mod tests {
             crowd: Arc::new(Crowd::new(room, false)),
             budget: Arc::new(Budget::of(200_000)),
         };
-        (means, came)
+        (Arc::new(means), came)
     }
 
     #[tokio::test]
@@ -583,7 +584,7 @@ mod tests {
         let mut far = far.unwrap();
         let accepted =
             Accepted { id: ConnectionId(0), origin: Origin::Console, at: Moment(0), place: None };
-        let mut connection = Connection::new(near.unwrap(), accepted, None, &means);
+        let mut connection = Connection::new(near.unwrap(), accepted, None, Arc::clone(&means));
         let mut cx = Context::from_waker(Waker::noop());
 
         connection.out = Bytes::from(vec![0; 60_000]);

@@ -93,11 +93,11 @@ async fn meet(mut stream: TcpStream, accepted: Accepted, means: Arc<Means>) -> i
     let socket = Socket::begun(stream, first);
     if language == Language::Plaintext {
         let refused = refused(&means, accepted.origin, language);
-        return Ok(Box::pin(conn::run(socket, accepted, refused, &means)));
+        return Ok(Box::pin(conn::run(socket, accepted, refused, means)));
     }
     let stream = timeout_at(until, means.door.tls.acceptor().accept(socket)).await??;
     let refused = refused(&means, accepted.origin, language);
-    Ok(Box::pin(conn::run(stream, accepted, refused, &means)))
+    Ok(Box::pin(conn::run(stream, accepted, refused, means)))
 }
 
 /// What came first; nothing if nothing will.

@@ -245,7 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Source for Attached<S> 
         accepted: Accepted,
         means: Arc<Means>,
     ) -> impl Future<Output = io::Result<()>> + Send + 'static {
-        conn::run(Socket::new(stream), accepted, None, &means)
+        conn::run(Socket::new(stream), accepted, None, means)
     }
 }
 

@@ -105,6 +105,13 @@ pub struct ServerSession {
     says: Option<Rate>,
     /// When `Typing` was passed on last.
     typed: Option<Moment>,
+    /// None in a session in which nothing happens.
+    passing: Option<Box<Passing>>,
+}
+
+/// What is on its way through a session.
+#[derive(Debug, Default)]
+struct Passing {
     transmit: VecDeque<Bytes>,
     /// The bytes in `transmit`.
     waiting: usize,
@@ -114,8 +121,8 @@ pub struct ServerSession {
 impl fmt::Debug for ServerSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut session = f.debug_struct("ServerSession");
-        session.field("phase", &self.phase).field("transmit", &self.transmit.len());
-        session.field("events", &self.events.len()).finish_non_exhaustive()
+        session.field("phase", &self.phase).field("waiting", &self.waiting());
+        session.finish_non_exhaustive()
     }
 }
 
@@ -132,10 +139,12 @@ impl ServerSession {
             stuck: None,
             says: says.map(|says| Rate::new(says, limits::SAYS_AT_ONCE.max(says), now)),
             typed: None,
-            transmit: VecDeque::new(),
-            waiting: 0,
-            events: VecDeque::new(),
+            passing: None,
         }
+    }
+
+    fn passing(&mut self) -> &mut Passing {
+        self.passing.get_or_insert_default()
     }
 
     /// The largest `length` of a frame accepted now.
@@ -194,11 +203,11 @@ impl ServerSession {
             }
             (Phase::Welcomed, Message::Join(join)) => {
                 self.phase = Phase::Asked(Role::Caller);
-                self.events.push_back(ServerEvent::Join(reference, join));
+                self.passing().events.push_back(ServerEvent::Join(reference, join));
             }
             (Phase::Welcomed, Message::SignOn(sign_on)) => {
                 self.phase = Phase::Asked(Role::Operator);
-                self.events.push_back(ServerEvent::SignOn(reference, sign_on));
+                self.passing().events.push_back(ServerEvent::SignOn(reference, sign_on));
             }
             (Phase::Welcomed, Message::Resume(resume)) => {
                 if resume.shown.len() > limits::RESUMED_CALLS {
@@ -210,7 +219,7 @@ impl ServerSession {
                     Side::Caller => Role::Caller,
                     Side::Operator => Role::Operator,
                 });
-                self.events.push_back(ServerEvent::Resume(reference, resume));
+                self.passing().events.push_back(ServerEvent::Resume(reference, resume));
             }
             (Phase::Seated(role), message) => self.request(role, reference, message, now),
             (Phase::Strange | Phase::Welcomed | Phase::Asked(_), _) => {
@@ -259,7 +268,7 @@ impl ServerSession {
                 return self.refuse(reference, Code::OUT_OF_TURN, &detail);
             }
         };
-        self.events.push_back(event);
+        self.passing().events.push_back(event);
     }
 
     fn welcome(&mut self, reference: Ref, hello: &Hello) {
@@ -338,7 +347,7 @@ impl ServerSession {
     /// cut; whoever tells it things decides the same, or tells it later.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.waiting
+        self.passing.as_ref().map_or(0, |passing| passing.waiting)
     }
 
     /// The connection took some of what waits for it, or has nothing to take.
@@ -370,8 +379,10 @@ impl ServerSession {
     }
 
     fn drop_waiting(&mut self) {
-        self.transmit.clear();
-        self.waiting = 0;
+        if let Some(passing) = &mut self.passing {
+            passing.transmit.clear();
+            passing.waiting = 0;
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
@@ -403,24 +414,20 @@ impl ServerSession {
 
     /// The next bytes to send: whole frames.
     pub fn poll_transmit(&mut self) -> Option<Bytes> {
-        let frame = self.transmit.pop_front()?;
-        self.waiting -= frame.len();
+        let passing = self.passing.as_mut()?;
+        let frame = passing.transmit.pop_front()?;
+        passing.waiting -= frame.len();
         Some(frame)
     }
 
     /// The next thing the peer asks for.
     pub fn poll_event(&mut self) -> Option<ServerEvent> {
-        self.events.pop_front()
+        self.passing.as_mut()?.events.pop_front()
     }
 
-    /// Gives back the room of queues that are empty, so that a session in which nothing happens is small.
+    /// Gives back the room of what has passed, so that a session in which nothing happens is small.
     pub fn shrink(&mut self) {
-        if self.transmit.is_empty() {
-            self.transmit = VecDeque::new();
-        }
-        if self.events.is_empty() {
-            self.events = VecDeque::new();
-        }
+        self.passing.take_if(|passing| passing.transmit.is_empty() && passing.events.is_empty());
     }
 
     /// Parts from the peer, which may come back on another connection. Of a stranger no ticket is known: if it
@@ -442,7 +449,7 @@ impl ServerSession {
 
     /// Answers a peer by itself, as long as the peer takes its answers.
     fn answer(&mut self, reference: Ref, message: Message) {
-        if self.waiting > limits::OUTBOX {
+        if self.waiting() > limits::OUTBOX {
             self.drop_waiting();
             return self.close(Code::TOO_SLOW, "more was asked than answers were taken");
         }
@@ -457,8 +464,9 @@ impl ServerSession {
     }
 
     fn enqueue(&mut self, frame: Bytes) {
-        self.waiting += frame.len();
-        self.transmit.push_back(frame);
+        let passing = self.passing();
+        passing.waiting += frame.len();
+        passing.transmit.push_back(frame);
     }
 }
 
