@@ -68,6 +68,12 @@ enum Language {
 /// What is said on a connection, until it ends.
 type Talk = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
+/// How far a connection has come.
+enum Visit {
+    Meeting(Pin<Box<dyn Future<Output = io::Result<Talk>> + Send>>),
+    Talking(Talk),
+}
+
 /// Serves a connection in the language that its peer speaks.
 pub(crate) fn open(
     stream: TcpStream,
@@ -75,11 +81,18 @@ pub(crate) fn open(
     means: Arc<Means>,
 ) -> impl Future<Output = io::Result<()>> + Send {
     // In boxes: for as long as a connection lasts it holds what it needs now, and not what it needed before.
-    let meeting = Box::pin(meet(stream, accepted, means));
-    async {
-        let talk = meeting.await?;
-        talk.await
-    }
+    let mut visit = Visit::Meeting(Box::pin(meet(stream, accepted, means)));
+    // An async block would hold 8 bytes more, for which its task would take 128.
+    poll_fn(move |cx| {
+        loop {
+            match &mut visit {
+                Visit::Meeting(meeting) => {
+                    visit = Visit::Talking(ready!(meeting.as_mut().poll(cx))?);
+                }
+                Visit::Talking(talk) => return talk.as_mut().poll(cx),
+            }
+        }
+    })
 }
 
 async fn meet(mut stream: TcpStream, accepted: Accepted, means: Arc<Means>) -> io::Result<Talk> {
