@@ -620,12 +620,13 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(1000);
         let accepted =
             Accepted { id: ConnectionId(0), origin: Origin::Console, at: Moment(0), place: None };
-        let mut connection = Connection::new(Socket::new(near), accepted, None, &means);
+        let mut connection = Connection::new(Socket::new(near), accepted, None, means);
+        let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
         let mut cx = Context::from_waker(Waker::noop());
         for message in [hello(), join()] {
             far.write_all(&tell::frame(&message, Ref::NONE)).await.unwrap();
         }
-        assert!(connection.poll(&mut cx).is_pending());
+        assert!(connection.poll(&mut cx, timer.as_mut()).is_pending());
         let Ok(Inbox::Arrived(_, _, mut outbox, _)) = came.try_recv() else { panic!("no join") };
         assert_eq!(connection.stream.taken(), 0);
 
@@ -633,7 +634,7 @@ mod tests {
         let admitted = Admitted { line, name, greeting: None }.into();
         outbox.push(tell::frame(&admitted, Ref::NONE)).unwrap();
         assert!(outbox.send().is_some());
-        assert!(connection.poll(&mut cx).is_pending());
+        assert!(connection.poll(&mut cx, timer.as_mut()).is_pending());
         let mut told = [0; 1000];
         let size = far.read(&mut told).await.unwrap();
         let welcome = frame::split(&told[..size], limits::FRAME).unwrap().unwrap();

@@ -1,6 +1,6 @@
 //! The order of the waiting calls, by queue number.
 
-use std::{collections::BTreeSet, iter};
+use std::{collections::BTreeMap, iter};
 
 use helpline_proto::{
     ids::CallId,
@@ -28,9 +28,9 @@ pub(crate) struct Queue {
     waiting: Counts,
     forgotten: usize,
     /// The waiting ones whose caller is there.
-    present: BTreeSet<QueueNumber>,
+    present: BTreeMap<QueueNumber, CallId>,
     /// The waiting ones whose caller is away, but not passed over yet.
-    awaited: BTreeSet<QueueNumber>,
+    awaited: BTreeMap<QueueNumber, CallId>,
 }
 
 /// Whether the caller of a waiting call is there.
@@ -78,7 +78,7 @@ impl Queue {
     pub(crate) fn push(&mut self, number: QueueNumber, call: CallId) -> u32 {
         self.slots.push(Slot { number, call, state: SlotState::Waiting });
         self.waiting.push(1);
-        self.present.insert(number);
+        self.present.insert(number, call);
         self.len()
     }
 
@@ -96,15 +96,16 @@ impl Queue {
 
     /// Takes note of how the caller of a waiting call stands now.
     pub(crate) fn stand(&mut self, number: QueueNumber, standing: Standing) {
-        if self.slot(number).is_none_or(|slot| slot.state != SlotState::Waiting) {
+        let Some(slot) = self.find(number).and_then(|at| self.slots.get(at)) else { return };
+        if slot.state != SlotState::Waiting {
             return;
         }
         self.present.remove(&number);
         self.awaited.remove(&number);
         match standing {
-            Standing::Present => self.present.insert(number),
-            Standing::Awaited => self.awaited.insert(number),
-            Standing::PassedOver => false,
+            Standing::Present => self.present.insert(number, slot.call),
+            Standing::Awaited => self.awaited.insert(number, slot.call),
+            Standing::PassedOver => None,
         };
     }
 
@@ -132,9 +133,9 @@ impl Queue {
         let mut present = self.present.iter();
         let first =
             if has(Bug::LastComeFirstServed) { present.next_back() } else { present.next() };
-        match (first, self.awaited.first()) {
-            (Some(number), Some(awaited)) if awaited < number => Some(First::Awaited),
-            (Some(number), _) => self.slot(*number).map(|slot| First::Present(slot.call)),
+        match (first, self.awaited.first_key_value()) {
+            (Some((number, _)), Some((awaited, _))) if awaited < number => Some(First::Awaited),
+            (Some((_, call)), _) => Some(First::Present(*call)),
             (None, Some(_)) => Some(First::Awaited),
             (None, None) => None,
         }
@@ -142,15 +143,11 @@ impl Queue {
 
     /// Those who wait and are there, in order.
     pub(crate) fn present(&self) -> impl Iterator<Item = CallId> {
-        self.present.iter().filter_map(|number| self.slot(*number)).map(|slot| slot.call)
+        self.present.values().copied()
     }
 
     fn find(&self, number: QueueNumber) -> Option<usize> {
         self.slots.binary_search_by_key(&number, |slot| slot.number).ok()
-    }
-
-    fn slot(&self, number: QueueNumber) -> Option<&Slot> {
-        self.slots.get(self.find(number)?)
     }
 
     /// Changes a slot's state, and says its position among the waiting if it joins or leaves them.
@@ -290,8 +287,6 @@ fn told_from(position: u32) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn call(number: u64) -> CallId {
