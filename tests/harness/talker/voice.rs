@@ -195,11 +195,10 @@ impl Voice {
         let own = self.entry(talk, message);
         match message {
             Message::Busy(_) | Message::Closed(_) => {}
-            Message::Admitted(_) => {
-                // Somebody who resumes is told which calls go on before it is on the line.
-                if !std::mem::replace(&mut talk.admitted, true) {
-                    self.is_back(talk);
-                }
+            // Somebody who resumes is told which calls go on before it is on the line.
+            Message::Admitted(_) if !talk.admitted => {
+                talk.admitted = true;
+                self.is_back(talk);
             }
             Message::Resumed(resumed) => {
                 self.is_back(talk);
