@@ -244,6 +244,15 @@ async fn one_name_has_one_port() {
 }
 
 #[tokio::test]
+async fn what_is_written_to_those_who_are_accepted_does_not_wait_for_more() {
+    let mut listener = bind(&["127.0.0.1:0".parse().unwrap()]).unwrap().remove(0);
+    let address = listener.local_addr().unwrap();
+    let _caller = TcpStream::connect(address).await.unwrap();
+    let (accepted, _) = Source::accept(&mut listener).await.unwrap();
+    assert!(accepted.nodelay().unwrap());
+}
+
+#[tokio::test]
 async fn other_machines_are_answered_in_both_families() {
     let listeners = bind(&["0.0.0.0:0".parse().unwrap(), "[::]:0".parse().unwrap()]);
     let Ok(listeners) = listeners else { return };
