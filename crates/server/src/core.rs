@@ -238,11 +238,10 @@ impl<S: Store> Core<S> {
     pub fn committed(&mut self, turn: Turn) -> Result<(), StoreError> {
         let Turn { writes, releases, .. } = turn;
         let mut writes = writes.into_iter().enumerate();
-        for release in releases {
-            self.release(release, &mut writes)?;
-        }
+        let told = releases.into_iter().try_for_each(|release| self.release(release, &mut writes));
+        // If not all could be told, those who were are still woken: some were let go of.
         self.peers.send();
-        Ok(())
+        told
     }
 
     /// Goes back to what is recorded, after a turn that for certain is not: those who said something in it

@@ -174,6 +174,24 @@ fn a_commit_that_fails_tells_nobody() {
 }
 
 #[test]
+fn who_was_let_go_of_is_woken_though_others_cannot_be_told() {
+    let mut line = Line::open(4);
+    let (first, mut caller) = join(CALLER, 1);
+    let (second, _other) = join(ConnectionId(3), 2);
+    line.turn([first, second]);
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut cx = Context::from_waker(&waker);
+    while caller.poll_next(&mut cx).is_ready() {}
+    line.disk.fail_to_read();
+    let (comes_back, _back) = resume(ConnectionId(4), 2, Side::Caller, &[]);
+    let turn = [Inbox::Gone(CALLER), comes_back];
+    assert!(line.core.turn(line.now(), turn).is_err());
+    assert_eq!(wakes.count(), 1);
+    assert_eq!(names(&take(&mut caller)), ["goodbye"]);
+}
+
+#[test]
 fn one_turn_is_one_commit_and_a_turn_without_records_is_none() {
     let mut line = Line::open(4);
     let (arrival, _outbox) = join(CALLER, 1);

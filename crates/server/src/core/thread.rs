@@ -20,9 +20,9 @@ pub const INBOX: usize = 1024;
 /// What became of the core.
 pub type Outcome = Result<(), StoreError>;
 
-/// Starts the core on a thread of its own, beside the runtime that serves the connections. It ends after [`Inbox::End`], after [`Inbox::Stop`]
-/// once no call has both its sides, or when the store fails.
-/// The receiver fails if it panicked.
+/// Starts the core on a thread of its own, beside the runtime that serves the connections. It ends after
+/// [`Inbox::End`], after [`Inbox::Stop`] once no call has both its sides, or when the store fails. The receiver
+/// fails if it panicked.
 ///
 /// # Errors
 /// The thread can't be started.

@@ -49,12 +49,18 @@ struct Recorded {
     audit: Vec<Audit>,
     writes: u64,
     fault: Option<Fault>,
+    is_unreadable: bool,
 }
 
 impl Disk {
     /// Lets the next commit fail.
     pub fn fail_next(&self, fault: Fault) {
         self.recorded().fault = Some(fault);
+    }
+
+    /// From now on no entries can be read.
+    pub fn fail_to_read(&self) {
+        self.recorded().is_unreadable = true;
     }
 
     /// Everything recorded of a call.
@@ -148,6 +154,9 @@ impl Store for MemoryStore {
 
     fn page(&mut self, call: CallId, after: Seq, bytes: usize) -> Result<Vec<Entry>, StoreError> {
         let recorded = self.0.recorded();
+        if recorded.is_unreadable {
+            return Err(StoreError::Injected { rolled_back: false });
+        }
         let mut page = Page::new(bytes);
         let entries = recorded.entries.get(&call).map(Vec::as_slice).unwrap_or_default();
         let skip = usize::try_from(after.0).unwrap_or(usize::MAX);
