@@ -380,7 +380,7 @@ fn fill(server: &Server) {
                 }
             };
             let entry = Entry { seq: Seq(seq), at: UnixMillis(1), item };
-            let entries = Entries::of(CallId(id), entry);
+            let entries = Entries::of(CallId(id), entry, 0);
             let before = (row > first).then_some(row - 1);
             block
                 .execute(rusqlite::params![row, number + n, before, seq, entries.frames()])

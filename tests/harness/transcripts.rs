@@ -63,7 +63,7 @@ impl Transcripts {
         for summary in summaries {
             let mut entries = Vec::new();
             reading.entries(&summary, |entry| {
-                entries.push(tell::entry(summary.call, &entry));
+                entries.push(tell::entry(summary.call, entry));
                 Ok::<_, StoreError>(())
             })?;
             let answered_at = summary.answered_at.map(|at| at.0);

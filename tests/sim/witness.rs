@@ -96,7 +96,7 @@ impl World {
         for write in turn.writes() {
             match write {
                 Write::Entries(entries) => {
-                    for entry in entries.list() {
+                    for entry in entries.read().expect("what is recorded can be read") {
                         let message = tell::entry(entries.call(), entry);
                         self.checker.recorded(&message);
                         self.notice_entry(&message, unheard);
@@ -232,7 +232,7 @@ pub(crate) fn briefly(writes: &[Write]) -> String {
     let brief = writes.iter().map(|write| {
         let mut all = match write {
             Write::Entries(entries) => {
-                format!("{} #{} {:?}", entries.call(), entries.first().0, entries.list())
+                format!("{} #{} {:?}", entries.call(), entries.first().0, entries.read())
             }
             other => format!("{other:?}"),
         };

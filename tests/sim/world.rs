@@ -270,7 +270,7 @@ impl World {
             for call in self.server.disk.calls() {
                 let entries = self.server.disk.entries(call);
                 let messages: Vec<_> =
-                    entries.iter().map(|entry| tell::entry(call, entry)).collect();
+                    entries.into_iter().map(|entry| tell::entry(call, entry)).collect();
                 checker.transcript(call, &messages);
             }
         }

@@ -78,7 +78,7 @@ pub(crate) fn show(digits: &str, how: &cli::Reading) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let shown = reading.entries(call, |entry| {
         if how.json {
-            let message = tell::entry(call.call, &entry);
+            let message = tell::entry(call.call, entry);
             let line = json::encode(&message, Ref::NONE).unwrap_or_default();
             writeln!(out, "{}", clean::json_escape(&line)).map_err(Stop::Output)
         } else {

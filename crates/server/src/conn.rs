@@ -449,6 +449,10 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
                     used += frame.size();
                     self.session.handle(frame, now);
                     while let Some(event) = self.session.poll_event() {
+                        if self.asked.is_empty() {
+                            // Those who say much at once say much the same.
+                            self.asked.reserve(bytes.len() / frame.size());
+                        }
                         self.asked.push(event);
                     }
                 }

@@ -108,6 +108,8 @@ pub struct Turn {
     authors: Vec<(ConnectionId, Ref)>,
     /// Who asked to be let in.
     newcomers: Vec<ConnectionId>,
+    /// How many more requests came with the one that is being handled.
+    to_come: usize,
     /// It was looked whether administrators have decided something.
     has_looked: bool,
     /// The store could not be read.
@@ -134,7 +136,7 @@ impl Turn {
             before.push(entry);
             return;
         }
-        self.writes.push(Write::Entries(Entries::of(call, entry)));
+        self.writes.push(Write::Entries(Entries::of(call, entry, self.to_come)));
         self.releases.push(Release::Entries(place, hearers));
     }
 }
@@ -314,7 +316,9 @@ impl<S: Store> Core<S> {
             Inbox::Asked(id, events) => {
                 // A connection that was let go of, or superseded, asks for nothing any more.
                 let Some(from) = self.peers.party(id) else { return };
-                for event in events {
+                let mut events = events.into_iter();
+                while let Some(event) = events.next() {
+                    turn.to_come = events.len();
                     let (reference, request) = match event {
                         ServerEvent::Ban(reference, ban) => {
                             self.ban(now, (id, from, reference), &ban, turn, effects);
@@ -501,8 +505,9 @@ impl<S: Store> Core<S> {
                 (page, more)
             }
         };
-        let frames =
-            page.iter().map(|entry| (entry.seq, tell::frame(&tell::entry(call, entry), Ref::NONE)));
+        let frames = page
+            .into_iter()
+            .map(|entry| (entry.seq, tell::frame(&tell::entry(call, entry), Ref::NONE)));
         if self.peers.page(party, frames) && !more {
             self.peers.caught_up(party);
         }

@@ -2,41 +2,81 @@
 
 use bytes::{Bytes, BytesMut};
 use helpline_proto::{
-    ids::{CallId, Seq},
-    message::Ref,
+    frame,
+    ids::{CallId, Nonce, Seq, Side},
+    limits,
+    message::{Message, Ref},
 };
-use helpline_switchboard::Entry;
+use helpline_switchboard::{Entry, Item};
 
-use crate::tell;
+use crate::{store::StoreError, tell};
 
 /// Bytes of frames after which no more are added: a peer that has read little has room for as many, and a reader
 /// who wants one of them has to read no more.
 const ENOUGH: usize = 16 * 1024;
 
-/// Entries of one call, in order and without a gap, each also as the frame that goes over the wire. What is
-/// recorded is what is told: the same bytes.
+pub(crate) const NO_FRAMES: StoreError = StoreError::Nonsense("an entry that isn't one");
+
+/// Entries of one call, in order and without a gap, as the frames that go over the wire. What is recorded is what
+/// is told: the same bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entries {
     call: CallId,
-    first: Seq,
-    list: Vec<Entry>,
+    steps: Vec<Step>,
     frames: BytesMut,
 }
 
-impl Entries {
-    /// Begins with one.
+/// How an entry takes its call on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The number of the entry.
+    pub seq: Seq,
+    /// What it is.
+    pub kind: StepKind,
+}
+
+/// What an entry is, apart from what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepKind {
+    /// A line of this side, with its nonce.
+    Said(Side, Nonce),
+    /// Somebody came or went.
+    Passed,
+    /// The call is over.
+    Ended,
+}
+
+impl Step {
+    /// The step that an entry is.
     #[must_use]
-    pub fn of(call: CallId, entry: Entry) -> Self {
-        let mut entries =
-            Self { call, first: entry.seq, list: Vec::new(), frames: BytesMut::new() };
+    pub fn of(entry: &Entry) -> Self {
+        let kind = match entry.item {
+            Item::Said { from, nonce, .. } => StepKind::Said(from, nonce),
+            Item::Joined { .. } | Item::Left { .. } => StepKind::Passed,
+            Item::Ended { .. } => StepKind::Ended,
+        };
+        Self { seq: entry.seq, kind }
+    }
+}
+
+impl Entries {
+    /// Begins with one. It is likely that so many more follow.
+    #[must_use]
+    pub fn of(call: CallId, entry: Entry, more: usize) -> Self {
+        let mut entries = Self { call, steps: Vec::new(), frames: BytesMut::new() };
         entries.push(entry);
+        if let Some(fit) = ENOUGH.checked_div(entries.frames.len()) {
+            let more = more.min(fit);
+            entries.steps.reserve(more);
+            entries.frames.reserve(entries.frames.len() * more);
+        }
         entries
     }
 
     /// Adds the next entry of the call.
     pub fn push(&mut self, entry: Entry) {
-        tell::put(&tell::entry(self.call, &entry), Ref::NONE, &mut self.frames);
-        self.list.push(entry);
+        self.steps.push(Step::of(&entry));
+        tell::put(&tell::entry(self.call, entry), Ref::NONE, &mut self.frames);
     }
 
     /// Whether another one is better begun anew.
@@ -54,19 +94,27 @@ impl Entries {
     /// The number of the first.
     #[must_use]
     pub fn first(&self) -> Seq {
-        self.first
+        self.steps.first().map_or(Seq(0), |first| first.seq)
     }
 
     /// The number of the last.
     #[must_use]
     pub fn last(&self) -> Seq {
-        self.list.last().map_or(self.first, |last| last.seq)
+        self.steps.last().map_or(Seq(0), |last| last.seq)
     }
 
-    /// Them all.
+    /// How each of them takes the call on.
     #[must_use]
-    pub fn list(&self) -> &[Entry] {
-        &self.list
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Them all, as they are read back.
+    ///
+    /// # Errors
+    /// They hold something that can't be told.
+    pub fn read(&self) -> Result<Vec<Entry>, StoreError> {
+        read(self.call, &self.frames).collect()
     }
 
     /// Their frames, one behind the other.
@@ -80,4 +128,22 @@ impl Entries {
     pub fn into_frames(self) -> Bytes {
         self.frames.freeze()
     }
+}
+
+/// The entries that these frames are, all of this call.
+pub(crate) fn read(call: CallId, frames: &[u8]) -> impl Iterator<Item = Result<Entry, StoreError>> {
+    let mut rest = frames;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let frame = frame::split(rest, limits::FRAME).ok().flatten();
+        rest = frame.and_then(|frame| rest.get(frame.size()..)).unwrap_or_default();
+        let message = frame.and_then(|frame| Message::decode(frame).ok());
+        Some(match message.and_then(tell::recorded) {
+            Some((of, entry)) if of == call => Ok(entry),
+            Some(_) => Err(StoreError::Nonsense("an entry of another call")),
+            None => Err(NO_FRAMES),
+        })
+    })
 }

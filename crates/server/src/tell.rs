@@ -37,9 +37,9 @@ pub struct About {
 
 /// An entry as a message.
 #[must_use]
-pub fn entry(call: CallId, entry: &Entry) -> Message {
-    let (seq, at) = (entry.seq, entry.at);
-    match entry.item.clone() {
+pub fn entry(call: CallId, entry: Entry) -> Message {
+    let Entry { seq, at, item } = entry;
+    match item {
         Item::Said { from, name, nonce, text } => {
             Said { call, seq, from, name, at, text, nonce }.into()
         }

@@ -133,7 +133,7 @@ impl<'a> Batch<'a> {
     fn entries(&mut self, entries: &Entries) -> Result<(), StoreError> {
         let row = self.changes.next_row;
         let call = self.call(entries.call())?;
-        entries.list().iter().try_for_each(|entry| call.progress.take(entry))?;
+        entries.steps().iter().try_for_each(|step| call.progress.take(*step))?;
         let (first, before) = (entries.first(), call.last_row.replace(row));
         call.rows.push((row, first));
         let (number, ended) = (call.number, call.progress.ended);

@@ -1,16 +1,11 @@
 //! The rows of one call's entries: each names the one before it, so that no index is needed and little is kept in
 //! memory, however long the call.
 
-use helpline_proto::{
-    frame,
-    ids::{CallId, Seq},
-    limits,
-    message::Message,
-};
+use helpline_proto::ids::{CallId, Seq};
 use helpline_switchboard::Entry;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
 
-use crate::tell;
+use crate::entries::{self, NO_FRAMES};
 
 use super::{Page, StoreError};
 
@@ -98,7 +93,7 @@ pub(super) fn each_entry(
     for row in rows.into_iter().rev() {
         let mut found = statement.query([row])?;
         let found = found.next()?.ok_or(MISSING)?;
-        for entry in entries(call, found.get_ref(0)?.as_blob().map_err(|_| NO_FRAMES)?) {
+        for entry in entries::read(call, found.get_ref(0)?.as_blob().map_err(|_| NO_FRAMES)?) {
             let entry = entry?;
             if entry.seq > after && !take(entry) {
                 return Ok(());
@@ -141,25 +136,3 @@ fn link(statement: &mut CachedStatement<'_>, row: i64) -> Result<(Option<i64>, u
 }
 
 const MISSING: StoreError = StoreError::Nonsense("an entry is missing");
-const NO_FRAMES: StoreError = StoreError::Nonsense("an entry that isn't one");
-
-/// The entries that these frames are, all of this call.
-pub(super) fn entries(
-    call: CallId,
-    frames: &[u8],
-) -> impl Iterator<Item = Result<Entry, StoreError>> {
-    let mut rest = frames;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let frame = frame::split(rest, limits::FRAME).ok().flatten();
-        rest = frame.and_then(|frame| rest.get(frame.size()..)).unwrap_or_default();
-        let message = frame.and_then(|frame| Message::decode(frame).ok());
-        Some(match message.and_then(tell::recorded) {
-            Some((of, entry)) if of == call => Ok(entry),
-            Some(_) => Err(StoreError::Nonsense("an entry of another call")),
-            None => Err(NO_FRAMES),
-        })
-    })
-}

@@ -5,13 +5,11 @@
 use std::collections::HashMap;
 
 use helpline_proto::ids::{CallId, Nonce, Seq, Side};
-use helpline_switchboard::{Entry, Item};
 use rusqlite::{Connection, Row};
 
-use super::{
-    StoreError,
-    chain::{self, Chain},
-};
+use crate::entries::{self, Step, StepKind};
+
+use super::{StoreError, chain::Chain};
 
 /// Calls that aren't over, or whose end somebody has still to see; the index `live_call` has them.
 pub(super) const LIVE: &str = "(state <> 2 OR caller_unseen OR operator_unseen)";
@@ -41,28 +39,28 @@ impl Progress {
     };
 
     /// Takes note of the next entry.
-    pub(super) fn take(&mut self, entry: &Entry) -> Result<(), StoreError> {
+    pub(super) fn take(&mut self, step: Step) -> Result<(), StoreError> {
         if self.ended {
             return Err(StoreError::Nonsense("an entry after the end of its call"));
         }
-        if self.last_seq.next() != Some(entry.seq) {
+        if self.last_seq.next() != Some(step.seq) {
             return Err(StoreError::Nonsense("an entry that isn't the next of its call"));
         }
-        match &entry.item {
-            Item::Said { from, nonce, .. } => {
+        match step.kind {
+            StepKind::Said(from, nonce) => {
                 let next = match from {
                     Side::Caller => &mut self.caller_next,
                     Side::Operator => &mut self.operator_next,
                 };
-                if nonce != next {
+                if nonce != *next {
                     return Err(StoreError::Nonsense("a line that isn't the next of its speaker"));
                 }
                 *next = nonce.next().ok_or(StoreError::Nonsense("a line with the last nonce"))?;
             }
-            Item::Joined { .. } | Item::Left { .. } => {}
-            Item::Ended { .. } => self.ended = true,
+            StepKind::Passed => {}
+            StepKind::Ended => self.ended = true,
         }
-        self.last_seq = entry.seq;
+        self.last_seq = step.seq;
         Ok(())
     }
 }
@@ -113,8 +111,8 @@ impl Claim {
             return Err(StoreError::Nonsense("an entry that isn't the next of its call"));
         }
         let frames = found.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
-        for entry in chain::entries(*id, frames) {
-            call.progress.take(&entry?)?;
+        for entry in entries::read(*id, frames) {
+            call.progress.take(Step::of(&entry?))?;
         }
         if call.progress.last_seq < first {
             return Err(StoreError::Nonsense("a row of no entries"));

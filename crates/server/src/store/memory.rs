@@ -203,7 +203,7 @@ impl Recorded {
     fn write(&mut self, write: &Write) -> Result<(), StoreError> {
         match write {
             Write::Entries(entries) => {
-                entries.list().iter().try_for_each(|entry| self.entry(entries.call(), entry))
+                entries.read()?.iter().try_for_each(|entry| self.entry(entries.call(), entry))
             }
             Write::Record(record) => self.record(record),
             Write::Refused(more) => {

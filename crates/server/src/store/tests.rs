@@ -101,7 +101,7 @@ fn done(call: u64, side: Side) -> Write {
 }
 
 fn entry(call: u64, seq: u32, item: Item) -> Write {
-    Write::Entries(Entries::of(id(call), Entry { seq: Seq(seq), at: UnixMillis(4), item }))
+    Write::Entries(Entries::of(id(call), Entry { seq: Seq(seq), at: UnixMillis(4), item }, 0))
 }
 
 fn said(call: u64, seq: u32, from: Side, nonce: u32, text: &str) -> Write {
@@ -115,7 +115,7 @@ fn ended(call: u64, seq: u32) -> Write {
 
 fn entries(writes: &[Write], call: u64) -> Vec<Entry> {
     let of_call = |write: &Write| match write {
-        Write::Entries(entries) if entries.call() == id(call) => entries.list().to_vec(),
+        Write::Entries(entries) if entries.call() == id(call) => entries.read().unwrap(),
         _ => Vec::new(),
     };
     writes.iter().flat_map(of_call).collect()
@@ -278,12 +278,12 @@ fn the_entries_of_a_long_call_are_found_from_any_of_them() {
                 text: Text::new("a line").unwrap(),
             },
         };
-        let mut entries = Entries::of(id(1), of(next));
+        let mut entries = Entries::of(id(1), of(next), 0);
         for nonce in next + 1..=next + row % 3 {
             entries.push(of(nonce));
         }
         next = entries.last().0 + 1;
-        all.extend_from_slice(entries.list());
+        all.extend(entries.read().unwrap());
         let other = said(2, row + 1, Side::Caller, row + 1, "another's");
         store.commit(&[Write::Entries(entries), other]).unwrap();
     }

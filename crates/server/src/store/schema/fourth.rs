@@ -38,7 +38,7 @@ pub(super) fn convert(transaction: &Transaction<'_>) -> HookResult {
     while let Some(found) = found.next()? {
         let (row, number): (i64, i64) = (found.get(8)?, found.get(9)?);
         let entry = read(found).map_err(|error| HookError::Hook(error.to_string()))?;
-        let entries = Entries::of(CallId(found.get(10)?), entry);
+        let entries = Entries::of(CallId(found.get(10)?), entry, 0);
         let before = before.insert(number, row);
         insert.execute(params![row, number, before, entries.first().0, entries.frames()])?;
     }

@@ -65,6 +65,7 @@ fn calls_that_the_first_form_left_open_are_cut_off() {
                     at,
                     item: Item::Joined { from: Side::Caller, name: self::name() },
                 },
+                0,
             )),
         ])
         .unwrap();
