@@ -5,6 +5,7 @@
 use std::{
     cell::RefCell,
     io,
+    ops::{Deref, DerefMut},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -29,7 +30,7 @@ use tokio_util::sync::PollSender;
 use crate::{
     budget::{Budget, Held},
     clock::Clock,
-    core::{ConnectionId, Inbox, Origin},
+    core::{Inbox, Origin},
     crowd::{Crowd, Place},
     door::Door,
     outbox::{Outbox, OutboxSender, outbox_within},
@@ -74,15 +75,12 @@ pub struct Means {
 /// A connection as it was accepted.
 #[derive(Debug)]
 pub(crate) struct Accepted {
-    pub(crate) id: ConnectionId,
     pub(crate) origin: Origin,
     pub(crate) at: Moment,
-    /// None for one that doesn't come from a socket.
-    pub(crate) place: Option<Place>,
+    pub(crate) place: Place,
 }
 
-/// Serves one connection until it ends. Whoever runs this tells the core that it is gone, in case it can't.
-/// A peer who is refused hears so once it has said something.
+/// Serves one connection until it ends. A peer who is refused hears so once it has said something.
 ///
 /// # Errors
 /// The connection failed.
@@ -127,10 +125,50 @@ struct Newcomer {
     outbox: OutboxSender,
 }
 
+/// What is on its way through a connection.
+#[derive(Default)]
+struct Passing {
+    /// Bytes that came and aren't handled: the beginning of a frame, or what a paused peer said.
+    rest: Vec<u8>,
+    asked: Vec<ServerEvent>,
+    out: Bytes,
+    /// Bytes that were written and may still be on this side.
+    unflushed: usize,
+}
+
+static NOTHING: Passing =
+    Passing { rest: Vec::new(), asked: Vec::new(), out: Bytes::new(), unflushed: 0 };
+
+/// The same, in no room while it is nothing.
+#[derive(Default)]
+struct OnTheWay(Option<Box<Passing>>);
+
+impl OnTheWay {
+    fn shrink(&mut self) {
+        self.0.take_if(|passing| {
+            let Passing { rest, asked, out, unflushed } = &**passing;
+            rest.is_empty() && asked.is_empty() && out.is_empty() && *unflushed == 0
+        });
+    }
+}
+
+impl Deref for OnTheWay {
+    type Target = Passing;
+
+    fn deref(&self) -> &Passing {
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+}
+
+impl DerefMut for OnTheWay {
+    fn deref_mut(&mut self) -> &mut Passing {
+        self.0.get_or_insert_default()
+    }
+}
+
 struct Connection<S> {
     stream: S,
-    id: ConnectionId,
-    place: Option<Place>,
+    place: Place,
     is_stranger: bool,
     /// The bytes here.
     held: Held,
@@ -140,12 +178,7 @@ struct Connection<S> {
     unsent: Option<Box<(PollSender<Inbox>, Inbox)>>,
     newcomer: Option<Box<Newcomer>>,
     outbox: Outbox,
-    /// Bytes that came and aren't handled: the beginning of a frame, or what a paused peer said.
-    rest: Vec<u8>,
-    out: Bytes,
-    /// Bytes that were written and may still be on this side.
-    unflushed: usize,
-    asked: Vec<ServerEvent>,
+    passing: OnTheWay,
     ended: Ended,
     core_let_go: bool,
     core_waits: bool,
@@ -154,7 +187,7 @@ struct Connection<S> {
 impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
     fn new(
         stream: S,
-        Accepted { id, origin, at, place }: Accepted,
+        Accepted { origin, at, place }: Accepted,
         refused: Option<Message>,
         means: Arc<Means>,
     ) -> Self {
@@ -163,7 +196,6 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
         let newcomer = Newcomer { origin, refused, outbox: sender };
         Self {
             stream,
-            id,
             place,
             is_stranger: true,
             held: Held::nothing(Arc::clone(&means.budget)),
@@ -172,10 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
             unsent: None,
             newcomer: Some(Box::new(newcomer)),
             outbox,
-            rest: Vec::new(),
-            out: Bytes::new(),
-            unflushed: 0,
-            asked: Vec::new(),
+            passing: OnTheWay::default(),
             ended: Ended::No,
             core_let_go: false,
             core_waits: false,
@@ -193,14 +222,12 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
             self.gather(cx);
             if self.is_stranger && self.session.role().is_some() {
                 self.is_stranger = false;
-                if let Some(place) = &self.place {
-                    place.let_in();
-                }
+                self.place.let_in();
             }
             let wrote = !self.is_being_let_in() && self.poll_write(cx, now)?;
             let asked = self.poll_ask(cx)?;
             if self.session.is_closing() {
-                if self.all_is_out() && self.asked.is_empty() && self.unsent.is_none() {
+                if self.all_is_out() && self.passing.asked.is_empty() && self.unsent.is_none() {
                     return Poll::Ready(Ok(()));
                 }
                 if self.gives_up_at().is_some_and(|at| now >= at) {
@@ -218,35 +245,36 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
     /// buffers.
     fn rest(&mut self) {
         self.session.shrink();
-        let to_write = self.session.waiting() + self.out.len() + self.unflushed;
-        self.held.set(to_write + self.rest.len());
+        let to_write = self.session.waiting() + self.passing.out.len() + self.passing.unflushed;
+        self.held.set(to_write + self.passing.rest.len());
+        self.passing.shrink();
     }
 
     /// Gathers all that is ready to be written.
     fn gather(&mut self, cx: &mut Context<'_>) {
         self.hear(cx);
-        if self.out.len() >= WRITE {
+        if self.passing.out.len() >= WRITE {
             return;
         }
         let Some(first) = self.session.poll_transmit() else { return };
-        if self.out.is_empty() && self.session.waiting() == 0 {
+        if self.passing.out.is_empty() && self.session.waiting() == 0 {
             // Alone it need not be copied.
-            self.out = first;
+            self.passing.out = first;
             return;
         }
-        let mut out = BytesMut::from(std::mem::take(&mut self.out));
+        let mut out = BytesMut::from(std::mem::take(&mut self.passing.out));
         out.extend_from_slice(&first);
         while out.len() < WRITE
             && let Some(next) = self.session.poll_transmit()
         {
             out.extend_from_slice(&next);
         }
-        self.out = out.freeze();
+        self.passing.out = out.freeze();
     }
 
     /// Hears from the core, as much as is written at once.
     fn hear(&mut self, cx: &mut Context<'_>) {
-        while !self.core_let_go && self.session.waiting() + self.out.len() < WRITE {
+        while !self.core_let_go && self.session.waiting() + self.passing.out.len() < WRITE {
             match self.outbox.poll_next(cx) {
                 Poll::Ready(Some(frame)) => self.session.tell(frame),
                 Poll::Ready(None) => {
@@ -266,22 +294,22 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Moment) -> io::Result<bool> {
         let before = self.stream.taken();
         let mut stuck = false;
-        while !self.out.is_empty() && !stuck {
-            match Pin::new(&mut self.stream).poll_write(cx, &self.out) {
+        while !self.passing.out.is_empty() && !stuck {
+            match Pin::new(&mut self.stream).poll_write(cx, &self.passing.out) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(size)) => {
-                    self.out.advance(size);
-                    self.unflushed = self.unflushed.saturating_add(size).min(WRITE);
+                    self.passing.out.advance(size);
+                    self.passing.unflushed = self.passing.unflushed.saturating_add(size).min(WRITE);
                 }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => stuck = true,
             }
         }
-        if self.unflushed > 0 {
+        if self.passing.unflushed > 0 {
             match Pin::new(&mut self.stream).poll_flush(cx) {
                 Poll::Ready(flushed) => {
                     flushed?;
-                    self.unflushed = 0;
+                    self.passing.unflushed = 0;
                 }
                 Poll::Pending => stuck = true,
             }
@@ -294,20 +322,20 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
             self.session.stuck(now);
         } else if took {
             // An idle connection holds no buffer.
-            self.out = Bytes::new();
+            self.passing.out = Bytes::new();
         }
         Ok(took)
     }
 
     /// Whether the core decides about a newcomer, who then hears of it at once with what the session has answered.
     fn is_being_let_in(&self) -> bool {
-        let has_asked = self.newcomer.is_none() || !self.asked.is_empty();
+        let has_asked = self.newcomer.is_none() || !self.passing.asked.is_empty();
         self.is_stranger && has_asked && !self.session.is_closing()
     }
 
     /// Whether nothing waits on this side for the peer to take it.
     fn all_is_out(&self) -> bool {
-        self.session.waiting() == 0 && self.out.is_empty() && self.unflushed == 0
+        self.session.waiting() == 0 && self.passing.out.is_empty() && self.passing.unflushed == 0
     }
 
     /// True when something was brought to the core.
@@ -319,26 +347,26 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
             return self.poll_unsent(cx);
         }
         let leaves = self.ended == Ended::Yes && self.rest_is_partial();
-        if self.asked.is_empty() && !self.core_waits && !leaves {
+        if self.passing.asked.is_empty() && !self.core_waits && !leaves {
             return Ok(false);
         }
         // Before it is let in, a peer asks for one thing only.
         let item = if self.newcomer.is_some()
-            && let Some(event) = std::mem::take(&mut self.asked).pop()
+            && let Some(event) = std::mem::take(&mut self.passing.asked).pop()
             && let Some(newcomer) = self.newcomer.take()
         {
-            Inbox::Arrived(self.id, newcomer.origin, newcomer.outbox, event)
-        } else if !self.asked.is_empty() {
-            Inbox::Asked(self.id, std::mem::take(&mut self.asked))
+            Inbox::Arrived(self.place.id(), newcomer.origin, newcomer.outbox, event)
+        } else if !self.passing.asked.is_empty() {
+            Inbox::Asked(self.place.id(), std::mem::take(&mut self.passing.asked))
         } else if std::mem::take(&mut self.core_waits) {
-            Inbox::Emptied(self.id)
+            Inbox::Emptied(self.place.id())
         } else {
             self.ended = Ended::Told;
             if self.newcomer.is_some() {
                 self.session.close(Code::DONE, "goodbye");
                 return Ok(true);
             }
-            Inbox::Gone(self.id)
+            Inbox::Gone(self.place.id())
         };
         match self.means.inbox.try_send(item) {
             Ok(()) => Ok(true),
@@ -366,15 +394,15 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
 
     /// Whether no whole frame is left of what came.
     fn rest_is_partial(&self) -> bool {
-        !matches!(frame::split(&self.rest, self.session.frame_limit()), Ok(Some(_)))
+        !matches!(frame::split(&self.passing.rest, self.session.frame_limit()), Ok(Some(_)))
     }
 
     /// Whether nothing is read for now: the core is busy, the peer takes nothing, or it sends more
     /// than it may.
     fn is_held_back(&self, now: Moment) -> bool {
-        !self.asked.is_empty()
+        !self.passing.asked.is_empty()
             || self.unsent.is_some()
-            || self.out.len() >= WRITE
+            || self.passing.out.len() >= WRITE
             || self.session.paused_until(now).is_some()
     }
 
@@ -383,8 +411,8 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
         if self.is_held_back(now) || self.session.is_closing() {
             return Ok(false);
         }
-        if !self.rest.is_empty() {
-            let rest = std::mem::take(&mut self.rest);
+        if !self.passing.rest.is_empty() {
+            let rest = std::mem::take(&mut self.passing.rest);
             if self.handle(rest, now) {
                 return Ok(true);
             }
@@ -401,11 +429,11 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
             let came = buffer.filled();
             if came.is_empty() {
                 self.ended = Ended::Yes;
-            } else if self.rest.is_empty() {
+            } else if self.passing.rest.is_empty() {
                 let used = self.handle_frames(came, now);
                 self.keep(came.get(used..).unwrap_or_default().to_vec(), now);
             } else {
-                let mut rest = std::mem::take(&mut self.rest);
+                let mut rest = std::mem::take(&mut self.passing.rest);
                 rest.extend_from_slice(came);
                 self.handle(rest, now);
             }
@@ -424,10 +452,10 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
     /// Keeps what isn't handled yet; nothing, for an idle connection.
     fn keep(&mut self, rest: Vec<u8>, now: Moment) {
         if rest.is_empty() {
-            self.rest = Vec::new();
+            self.passing.rest = Vec::new();
             return;
         }
-        self.rest = rest;
+        self.passing.rest = rest;
         if self.session.paused_until(now).is_none() {
             self.session.frame_begun(now);
         }
@@ -449,11 +477,11 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
                     used += frame.size();
                     self.session.handle(frame, now);
                     while let Some(event) = self.session.poll_event() {
-                        if self.asked.is_empty() {
+                        if self.passing.asked.is_empty() {
                             // Those who say much at once say much the same.
-                            self.asked.reserve(bytes.len() / frame.size());
+                            self.passing.asked.reserve(bytes.len() / frame.size());
                         }
-                        self.asked.push(event);
+                        self.passing.asked.push(event);
                     }
                 }
                 Ok(None) => break,
@@ -468,9 +496,9 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
 
     /// Whoever came with a browser reads what it can show, instead of a goodbye.
     fn hint_at(&mut self, bytes: &[u8]) {
-        if looks_like_http(bytes) && self.out.is_empty() {
+        if looks_like_http(bytes) && self.passing.out.is_empty() {
             while self.session.poll_transmit().is_some() {}
-            self.out = Bytes::from_static(NOT_HTTP.as_bytes());
+            self.passing.out = Bytes::from_static(NOT_HTTP.as_bytes());
         }
     }
 
@@ -500,7 +528,7 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
     /// thrown away until it ends too. Closing with bytes unread would reset it.
     async fn farewell(&mut self) -> io::Result<()> {
         // Nobody is there any more, however long the last words take.
-        let _ = self.means.inbox.send(Inbox::Gone(self.id)).await;
+        self.place.is_left();
         let until = Instant::now() + limits::LINGER;
         let quiet = async {
             std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await?;

@@ -2,6 +2,8 @@
 //!
 //! Somebody who was let in never makes room for anybody. Strangers, who have not joined, signed on or resumed
 //! yet, do: the oldest of them for the newest. Whoever means well is a stranger for a moment only.
+//!
+//! Whatever becomes of a connection, its place is given back, and from that the core hears that it is gone.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -9,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::task::AbortHandle;
+use tokio::{sync::Notify, task::AbortHandle};
 
 use crate::{
     core::{ConnectionId, Origin},
@@ -65,29 +67,37 @@ pub(crate) enum Full {
     InAll,
 }
 
-/// Everybody who is connected through a socket.
+/// Everybody who is connected.
 #[derive(Debug)]
 pub struct Crowd {
     room: Room,
     limit_loopback: bool,
     people: Mutex<People>,
+    /// Something may have changed for whoever waits for those who go.
+    somebody_went: Notify,
 }
 
 #[derive(Debug, Default)]
 struct People {
-    /// With those who are displaced.
+    /// How many have a place.
+    here: usize,
+    /// Those of them who came through a socket, with those who are displaced.
     connected: usize,
     /// By age, each with what ends it, once it is begun.
     strangers: BTreeMap<ConnectionId, Option<AbortHandle>>,
     displaced: HashSet<ConnectionId>,
     of: HashMap<Network, u32>,
+    /// Who has gone, and the core hasn't heard of it.
+    gone: Vec<ConnectionId>,
+    is_closed: bool,
 }
 
 impl Crowd {
     /// Nobody yet. Whether connections of this machine count for their address is the host's to say.
     #[must_use]
     pub fn new(room: Room, limit_loopback: bool) -> Self {
-        Self { room, limit_loopback, people: Mutex::default() }
+        let (people, somebody_went) = (Mutex::default(), Notify::new());
+        Self { room, limit_loopback, people, somebody_went }
     }
 
     fn people(&self) -> MutexGuard<'_, People> {
@@ -95,23 +105,22 @@ impl Crowd {
     }
 
     /// A place for whoever needs one; the oldest stranger's if need be.
-    pub(crate) fn place(
-        self: &Arc<Self>,
-        id: ConnectionId,
-        origin: Origin,
-    ) -> Result<Option<Place>, Full> {
+    pub(crate) fn place(self: &Arc<Self>, id: ConnectionId, origin: Origin) -> Result<Place, Full> {
         match origin {
-            Origin::Console => Ok(None),
-            Origin::Address(address) => self.enter(id, address).map(Some),
+            Origin::Console => {
+                self.people().here += 1;
+                Ok(self.taken(id, Counted::Not, Displaced::Nobody))
+            }
+            Origin::Address(address) => self.enter(id, address),
         }
     }
 
     fn enter(self: &Arc<Self>, id: ConnectionId, address: IpAddr) -> Result<Place, Full> {
         let network = Network::around(address);
-        let is_counted = self.limit_loopback || !network.is_loopback();
-        let counted = self.room.per_address.filter(|_| is_counted).map(|_| network);
+        let has_a_share = self.limit_loopback || !network.is_loopback();
+        let most = self.room.per_address.filter(|_| has_a_share);
         let mut people = self.people();
-        if let (Some(network), Some(most)) = (counted, self.room.per_address)
+        if let Some(most) = most
             && people.of.get(&network).is_some_and(|count| *count >= most)
         {
             return Err(Full::OfAddress);
@@ -121,15 +130,23 @@ impl Crowd {
         if is_crowded && !people.displace_the_oldest_stranger() {
             return Err(Full::InAll);
         }
+        people.here += 1;
         people.connected += 1;
         people.strangers.insert(id, None);
-        if let Some(network) = counted {
+        let counted = if most.is_some() {
             let count = people.of.entry(network).or_default();
             *count = count.saturating_add(1);
-        }
+            Counted::Of(network)
+        } else {
+            Counted::InAll
+        };
         drop(people);
         let displaced = if is_crowded { Displaced::Somebody } else { Displaced::Nobody };
-        Ok(Place { crowd: Arc::clone(self), id, counted, displaced })
+        Ok(self.taken(id, counted, displaced))
+    }
+
+    fn taken(self: &Arc<Self>, id: ConnectionId, counted: Counted, displaced: Displaced) -> Place {
+        Place { crowd: Arc::clone(self), id, counted, displaced, core_knows: false }
     }
 
     /// Says how a stranger's connection is ended.
@@ -138,6 +155,29 @@ impl Crowd {
         if let Some(stranger) = self.people().strangers.get_mut(&id) {
             *stranger = Some(end);
         }
+    }
+
+    /// Waits for somebody to go whom the core has to hear of; `None` once the crowd is closed and everybody has
+    /// gone. Only one may wait. Cancel-safe.
+    pub(crate) async fn gone(&self) -> Option<Vec<ConnectionId>> {
+        loop {
+            {
+                let mut people = self.people();
+                if !people.gone.is_empty() {
+                    return Some(std::mem::take(&mut people.gone));
+                }
+                if people.is_closed && people.here == 0 {
+                    return None;
+                }
+            }
+            self.somebody_went.notified().await;
+        }
+    }
+
+    /// Nobody will come any more.
+    pub(crate) fn close(&self) {
+        self.people().is_closed = true;
+        self.somebody_went.notify_one();
     }
 }
 
@@ -154,6 +194,7 @@ impl People {
         let Some((id, end)) = oldest else { return false };
         self.strangers.remove(&id);
         self.displaced.insert(id);
+        tracing::debug!("a connection that was not let in makes room for another");
         end.abort();
         true
     }
@@ -166,16 +207,32 @@ pub(crate) enum Displaced {
     Somebody,
 }
 
+/// What a place counts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counted {
+    /// It is the console's.
+    Not,
+    InAll,
+    /// Also for its network.
+    Of(Network),
+}
+
 /// A connection's place, for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Place {
     crowd: Arc<Crowd>,
     id: ConnectionId,
-    counted: Option<Network>,
+    counted: Counted,
     displaced: Displaced,
+    core_knows: bool,
 }
 
 impl Place {
+    /// Whose it is.
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.id
+    }
+
     /// Whether anybody had to go for this one.
     pub(crate) fn displaced(&self) -> Displaced {
         self.displaced
@@ -185,21 +242,39 @@ impl Place {
     pub(crate) fn let_in(&self) {
         self.crowd.people().strangers.remove(&self.id);
     }
+
+    /// Lets the core hear that nobody is there any more, though the connection isn't closed yet.
+    pub(crate) fn is_left(&mut self) {
+        if !std::mem::replace(&mut self.core_knows, true) {
+            self.crowd.people().gone.push(self.id);
+            self.crowd.somebody_went.notify_one();
+        }
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a connection's task failed");
+        }
+        self.is_left();
         let mut people = self.crowd.people();
-        people.connected = people.connected.saturating_sub(1);
-        people.strangers.remove(&self.id);
-        people.displaced.remove(&self.id);
-        if let Some(network) = self.counted
+        people.here = people.here.saturating_sub(1);
+        if self.counted != Counted::Not {
+            people.connected = people.connected.saturating_sub(1);
+            people.strangers.remove(&self.id);
+            people.displaced.remove(&self.id);
+        }
+        if let Counted::Of(network) = self.counted
             && let Some(count) = people.of.get_mut(&network)
         {
             *count = count.saturating_sub(1);
             if *count == 0 {
                 people.of.remove(&network);
             }
+        }
+        if people.is_closed {
+            self.crowd.somebody_went.notify_one();
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Poll, ready},
+    task::{Context, Poll, ready},
 };
 
 use helpline_proto::{code::Code, limits, message::Message};
@@ -84,15 +84,25 @@ pub(crate) fn open(
     let mut visit = Visit::Meeting(Box::pin(meet(stream, accepted, means)));
     // An async block would hold 8 bytes more, for which its task would take 128.
     poll_fn(move |cx| {
+        let ended = ready!(visit.poll(cx));
+        if let Err(error) = &ended {
+            tracing::debug!(%error, "a connection broke");
+        }
+        Poll::Ready(ended)
+    })
+}
+
+impl Visit {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            match &mut visit {
-                Visit::Meeting(meeting) => {
-                    visit = Visit::Talking(ready!(meeting.as_mut().poll(cx))?);
+            match self {
+                Self::Meeting(meeting) => {
+                    *self = Self::Talking(ready!(meeting.as_mut().poll(cx))?);
                 }
-                Visit::Talking(talk) => return talk.as_mut().poll(cx),
+                Self::Talking(talk) => return talk.as_mut().poll(cx),
             }
         }
-    })
+    }
 }
 
 async fn meet(mut stream: TcpStream, accepted: Accepted, means: Arc<Means>) -> io::Result<Talk> {

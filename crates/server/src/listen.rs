@@ -1,7 +1,6 @@
 //! Addresses to answer on, and the connections that come to them.
 
 use std::{
-    collections::HashMap,
     fmt, io,
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _},
     str::FromStr,
@@ -16,7 +15,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{mpsc, watch},
-    task::{self, JoinError, JoinSet},
 };
 
 use crate::{
@@ -249,27 +247,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Source for Attached<S> 
     }
 }
 
-/// Accepts and serves connections until told to stop, then until the last has ended. Whatever
-/// becomes of a connection's task, the core hears that the connection is gone.
+/// Accepts connections, and begins to serve them, until told to stop.
 pub(crate) async fn serve<S: Source>(
     mut source: S,
     ids: Arc<Ids>,
     means: Arc<Means>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut connections = JoinSet::new();
-    let mut who = HashMap::new();
     let mut turned_away = TurnedAway::default();
     let mut famine = Famine::default();
     loop {
         let breath = famine.breath();
         tokio::select! {
             biased;
-            ended = connections.join_next_with_id(), if !connections.is_empty() => {
-                famine.may_be_over();
-                let Some(id) = ended.and_then(|ended| who.remove(&task_of(ended))) else { continue };
-                let _ = means.inbox.send(Inbox::Gone(id)).await;
-            }
             _ = stop.changed() => break,
             () = turned_away.log() => {}
             () = famine.log() => {}
@@ -290,39 +280,26 @@ pub(crate) async fn serve<S: Source>(
                         continue;
                     }
                 };
-                let somebody_goes =
-                    place.as_ref().is_some_and(|place| place.displaced() == Displaced::Somebody);
-                let accepted = Accepted { id, origin, at: means.clock.moment(), place };
-                let task = connections.spawn(S::talk(stream, accepted, Arc::clone(&means)));
-                who.insert(task.id(), id);
-                means.crowd.begun(id, task);
-                if somebody_goes {
+                let displaced = place.displaced();
+                let accepted = Accepted { origin, at: means.clock.moment(), place };
+                let task = tokio::spawn(S::talk(stream, accepted, Arc::clone(&means)));
+                means.crowd.begun(id, task.abort_handle());
+                if displaced == Displaced::Somebody {
                     // Let them be gone, and their descriptor free, before the next one is accepted.
                     tokio::task::yield_now().await;
                 }
             }
         }
     }
-    drop(source);
-    while connections.join_next().await.is_some() {}
 }
 
-/// Which task has ended.
-fn task_of(ended: Result<(task::Id, io::Result<()>), JoinError>) -> task::Id {
-    match ended {
-        Ok((task, result)) => {
-            if let Err(error) = result {
-                tracing::debug!(%error, "a connection broke");
-            }
-            task
-        }
-        Err(error) if error.is_cancelled() => {
-            tracing::debug!("a connection that was not let in made room for another");
-            error.id()
-        }
-        Err(error) => {
-            tracing::error!(%error, "a connection's task failed");
-            error.id()
+/// Tells the core whose connections have ended, whatever has become of them, until nobody comes any more and
+/// everybody has gone.
+pub(crate) async fn see_out(means: Arc<Means>) {
+    while let Some(gone) = means.crowd.gone().await {
+        for id in gone {
+            // If the core is gone, nobody has to hear it.
+            let _ = means.inbox.send(Inbox::Gone(id)).await;
         }
     }
 }

@@ -4,12 +4,12 @@
 //! writes once.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
-    vec,
 };
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use helpline_proto::limits;
 use crate::budget::Budget;
 
 /// Pieces that may wait, however small they are.
-const PIECES: usize = 8 * 1024;
+const PIECES: u32 = 8 * 1024;
 
 /// Bytes that may wait for a peer even when too many wait for all: nobody is made to stand still by others.
 const ALLOWANCE: usize = 8 * 1024;
@@ -27,7 +27,7 @@ const ALLOWANCE: usize = 8 * 1024;
 struct Shared {
     budget: Arc<Budget>,
     bytes: AtomicUsize,
-    pieces: AtomicUsize,
+    pieces: AtomicU32,
     behind: AtomicBool,
     way: Mutex<Way>,
 }
@@ -35,7 +35,7 @@ struct Shared {
 /// What is on the way, and who is at its ends.
 #[derive(Debug, Default)]
 struct Way {
-    pieces: Vec<Bytes>,
+    pieces: VecDeque<Bytes>,
     /// Who waits for more.
     waker: Option<Waker>,
     core_let_go: bool,
@@ -70,11 +70,7 @@ pub struct OutboxSender {
 
 /// The connection's end.
 #[derive(Debug)]
-pub struct Outbox {
-    /// What is left of what was taken last.
-    pieces: vec::IntoIter<Bytes>,
-    shared: Arc<Shared>,
-}
+pub struct Outbox(Arc<Shared>);
 
 /// The outbox has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,14 +88,11 @@ pub fn outbox_within(budget: Arc<Budget>) -> (OutboxSender, Outbox) {
     let shared = Arc::new(Shared {
         budget,
         bytes: AtomicUsize::new(0),
-        pieces: AtomicUsize::new(0),
+        pieces: AtomicU32::new(0),
         behind: AtomicBool::new(false),
         way: Mutex::default(),
     });
-    (
-        OutboxSender { parcel: Vec::new(), shared: Arc::clone(&shared) },
-        Outbox { pieces: Vec::new().into_iter(), shared },
-    )
+    (OutboxSender { parcel: Vec::new(), shared: Arc::clone(&shared) }, Outbox(shared))
 }
 
 impl OutboxSender {
@@ -136,7 +129,7 @@ impl OutboxSender {
         if way.is_gone {
             parcel.iter().for_each(|piece| self.shared.taken(piece));
         } else if way.pieces.is_empty() {
-            way.pieces = parcel;
+            way.pieces = parcel.into();
         } else {
             way.pieces.extend(parcel);
         }
@@ -165,43 +158,37 @@ impl Drop for OutboxSender {
 impl Outbox {
     /// Takes the next frames out; `None` when the core has let go of the connection.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        loop {
-            if let Some(piece) = self.pieces.next() {
-                self.shared.taken(&piece);
-                return Poll::Ready(Some(piece));
-            }
-            let mut way = self.shared.way();
-            // An idle outbox holds no buffer.
-            self.pieces = std::mem::take(&mut way.pieces).into_iter();
-            if self.pieces.len() > 0 {
-                continue;
-            }
-            if way.core_let_go {
-                return Poll::Ready(None);
-            }
-            match &mut way.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            }
-            return Poll::Pending;
+        let mut way = self.0.way();
+        if let Some(piece) = way.pieces.pop_front() {
+            self.0.taken(&piece);
+            return Poll::Ready(Some(piece));
         }
+        // An idle outbox holds no buffer.
+        way.pieces = VecDeque::new();
+        if way.core_let_go {
+            return Poll::Ready(None);
+        }
+        match &mut way.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
     }
 
     /// Whether the core wants to be told, now that the outbox is empty. Answers so once.
     #[must_use]
     pub fn core_waits(&self) -> bool {
-        self.shared.behind.load(Ordering::Acquire)
-            && self.shared.behind.swap(false, Ordering::AcqRel)
+        self.0.behind.load(Ordering::Acquire) && self.0.behind.swap(false, Ordering::AcqRel)
     }
 }
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        let mut way = self.shared.way();
+        let mut way = self.0.way();
         way.is_gone = true;
         let left = std::mem::take(&mut way.pieces);
         drop(way);
-        left.iter().for_each(|piece| self.shared.taken(piece));
+        left.iter().for_each(|piece| self.0.taken(piece));
     }
 }
 

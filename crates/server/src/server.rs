@@ -179,6 +179,7 @@ impl Server {
                 listen::serve(listener, Arc::clone(&ids), Arc::clone(&means), closed.clone());
             tasks.spawn(served);
         }
+        tasks.spawn(listen::see_out(Arc::clone(&means)));
         let mut watching = JoinSet::new();
         if let Some(watch) = watch {
             watching.spawn(watch.keep_looking());
@@ -257,6 +258,7 @@ impl Server {
     /// Lets the last words go out, for at most `limit`, once the core has ended.
     pub async fn farewell(mut self, limit: Duration) {
         self.close.send_replace(true);
+        self.means.crowd.close();
         let all = async { while self.tasks.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(limit.min(limits::LINGER), all).await;
     }

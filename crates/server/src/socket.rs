@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
@@ -20,19 +21,20 @@ pub(crate) trait Taken {
 #[derive(Debug)]
 pub(crate) struct Socket<S> {
     stream: S,
-    first: Vec<u8>,
+    /// In a box, which goes once it is read.
+    first: Option<Box<Bytes>>,
     taken: u64,
 }
 
 impl<S> Socket<S> {
     /// Of a stream that nobody has read.
     pub(crate) fn new(stream: S) -> Self {
-        Self::begun(stream, Vec::new())
+        Self { stream, first: None, taken: 0 }
     }
 
     /// Of a stream that these bytes were read of.
     pub(crate) fn begun(stream: S, first: Vec<u8>) -> Self {
-        Self { stream, first, taken: 0 }
+        Self { stream, first: Some(Box::new(first.into())), taken: 0 }
     }
 
     fn count(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -61,16 +63,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.first.is_empty() {
+        let Some(first) = self.first.as_mut().filter(|first| !first.is_empty()) else {
             return Pin::new(&mut self.stream).poll_read(cx, buffer);
-        }
-        let size = self.first.len().min(buffer.remaining());
-        buffer.put_slice(self.first.get(..size).unwrap_or_default());
-        self.first.drain(..size);
-        if self.first.is_empty() {
-            // An idle connection holds no buffer.
-            self.first = Vec::new();
-        }
+        };
+        let size = first.len().min(buffer.remaining());
+        buffer.put_slice(&first.split_to(size));
+        self.first.take_if(|first| first.is_empty());
         Poll::Ready(Ok(()))
     }
 }

@@ -1,28 +1,36 @@
 //! How much may come how fast.
 
+use std::num::NonZeroU32;
+
 use crate::time::Moment;
 
 /// A token bucket: `burst` at once, then `per_second` a second.
 #[derive(Clone, Debug)]
 pub(super) struct Rate {
-    per_second: u32,
+    per_second: NonZeroU32,
+    burst: u32,
     /// Thousandths of a token, so that milliseconds add up exactly.
-    full: u64,
     left: u64,
     at: Moment,
 }
 
 impl Rate {
     pub(super) fn new(per_second: u32, burst: u32, now: Moment) -> Self {
-        let full = u64::from(burst.max(1)) * 1000;
-        Self { per_second: per_second.max(1), full, left: full, at: now }
+        let per_second = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
+        let mut rate = Self { per_second, burst: burst.max(1), left: 0, at: now };
+        rate.left = rate.full();
+        rate
+    }
+
+    fn full(&self) -> u64 {
+        u64::from(self.burst) * 1000
     }
 
     fn refill(&mut self, now: Moment) {
         let passed = now.0.saturating_sub(self.at.0);
         self.at = self.at.max(now);
-        let more = passed.saturating_mul(self.per_second.into());
-        self.left = self.left.saturating_add(more).min(self.full);
+        let more = passed.saturating_mul(self.per_second.get().into());
+        self.left = self.left.saturating_add(more).min(self.full());
     }
 
     /// Takes one; the last one there may be is lent, so that nothing is ever thrown away.
@@ -36,7 +44,7 @@ impl Rate {
         let mut then = self.clone();
         then.refill(now);
         let missing = 1000_u64.checked_sub(then.left).filter(|missing| *missing > 0)?;
-        Some(Moment(now.0.saturating_add(missing.div_ceil(self.per_second.into()))))
+        Some(Moment(now.0.saturating_add(missing.div_ceil(self.per_second.get().into()))))
     }
 }
 

@@ -99,9 +99,6 @@ pub struct ServerSession {
     phase: Phase,
     accepted: Moment,
     heard: Moment,
-    frame_begun: Option<Moment>,
-    /// Since when the connection has taken nothing of what waits for it.
-    stuck: Option<Moment>,
     says: Option<Rate>,
     /// When `Typing` was passed on last.
     typed: Option<Moment>,
@@ -115,6 +112,10 @@ struct Passing {
     transmit: VecDeque<Bytes>,
     /// The bytes in `transmit`.
     waiting: usize,
+    /// Since when the connection has taken nothing of what waits for it.
+    stuck: Option<Moment>,
+    /// Since when there is a part of a frame.
+    frame_begun: Option<Moment>,
     events: VecDeque<ServerEvent>,
 }
 
@@ -135,8 +136,6 @@ impl ServerSession {
             phase: Phase::Strange,
             accepted: now,
             heard: now,
-            frame_begun: None,
-            stuck: None,
             says: says.map(|says| Rate::new(says, limits::SAYS_AT_ONCE.max(says), now)),
             typed: None,
             passing: None,
@@ -234,7 +233,9 @@ impl ServerSession {
     /// Something came, whatever it is.
     fn came(&mut self, now: Moment) {
         self.heard = now;
-        self.frame_begun = None;
+        if let Some(passing) = &mut self.passing {
+            passing.frame_begun = None;
+        }
         if let Some(says) = &mut self.says {
             says.take(now);
         }
@@ -316,15 +317,16 @@ impl ServerSession {
 
     /// A frame has begun to come, and isn't all there.
     pub fn frame_begun(&mut self, now: Moment) {
-        self.frame_begun.get_or_insert(now);
+        self.passing().frame_begun.get_or_insert(now);
     }
 
     /// Nothing is read at the moment, for a reason of the server's own: what the peer may have sent
     /// by now can't be known, so its silence and its unfinished frame count from anew.
     pub fn not_reading(&mut self, now: Moment) {
         self.heard = now;
-        if self.frame_begun.is_some() {
-            self.frame_begun = Some(now);
+        if let Some(begun) = self.passing.as_mut().and_then(|passing| passing.frame_begun.as_mut())
+        {
+            *begun = now;
         }
     }
 
@@ -352,18 +354,20 @@ impl ServerSession {
 
     /// The connection took some of what waits for it, or has nothing to take.
     pub fn progressed(&mut self) {
-        self.stuck = None;
+        if let Some(passing) = &mut self.passing {
+            passing.stuck = None;
+        }
     }
 
     /// The connection takes nothing at the moment, though something waits for it.
     pub fn stuck(&mut self, now: Moment) {
-        self.stuck.get_or_insert(now);
+        self.passing().stuck.get_or_insert(now);
     }
 
     /// Since when the connection takes nothing of what waits for it.
     #[must_use]
     pub fn stuck_since(&self) -> Option<Moment> {
-        self.stuck
+        self.passing.as_ref()?.stuck
     }
 
     /// Acts on whatever deadline has passed.
@@ -403,10 +407,11 @@ impl ServerSession {
                 "joining, signing on or resuming takes at most 10 s",
             ),
         };
-        let frame = self.frame_begun.map(|begun| {
+        let passing = self.passing.as_ref();
+        let frame = passing.and_then(|passing| passing.frame_begun).map(|begun| {
             (begun + limits::REST_OF_FRAME, Code::TOO_LATE, "a frame takes at most 10 s")
         });
-        let stuck = self.stuck.map(|since| {
+        let stuck = self.stuck_since().map(|since| {
             (since + limits::NO_PROGRESS, Code::TOO_SLOW, "nothing was taken for 10 s")
         });
         [Some(life), frame, stuck].into_iter().flatten().min_by_key(|(at, _, _)| *at)
@@ -427,7 +432,10 @@ impl ServerSession {
 
     /// Gives back the room of what has passed, so that a session in which nothing happens is small.
     pub fn shrink(&mut self) {
-        self.passing.take_if(|passing| passing.transmit.is_empty() && passing.events.is_empty());
+        self.passing.take_if(|passing| {
+            let Passing { transmit, waiting: _, stuck, frame_begun, events } = &**passing;
+            transmit.is_empty() && events.is_empty() && stuck.is_none() && frame_begun.is_none()
+        });
     }
 
     /// Parts from the peer, which may come back on another connection. Of a stranger no ticket is known: if it

@@ -10,6 +10,7 @@ use tokio_rustls::TlsConnector;
 
 use super::*;
 use crate::{
+    core::ConnectionId,
     crowd::Room,
     door::{
         Plaintext,
@@ -33,6 +34,12 @@ fn means(tls: Tls) -> (Arc<Means>, mpsc::Receiver<Inbox>) {
     (Arc::new(means), came)
 }
 
+fn accepted(means: &Means) -> Accepted {
+    let origin = Origin::Console;
+    let place = means.crowd.place(ConnectionId(0), origin).unwrap();
+    Accepted { origin, at: Moment(0), place }
+}
+
 #[tokio::test]
 async fn what_tls_keeps_for_a_peer_is_not_taken() {
     let directory = tempfile::tempdir().unwrap();
@@ -45,14 +52,13 @@ async fn what_tls_keeps_for_a_peer_is_not_taken() {
         client.connect(ServerName::try_from("localhost").unwrap(), far)
     );
     let mut far = far.unwrap();
-    let accepted =
-        Accepted { id: ConnectionId(0), origin: Origin::Console, at: Moment(0), place: None };
+    let accepted = accepted(&means);
     let mut connection = Connection::new(near.unwrap(), accepted, None, Arc::clone(&means));
     let mut cx = Context::from_waker(Waker::noop());
 
-    connection.out = Bytes::from(vec![0; 60_000]);
+    connection.passing.out = Bytes::from(vec![0; 60_000]);
     assert!(connection.poll_write(&mut cx, Moment(1000)).unwrap(), "some fits on the way");
-    assert!(connection.out.is_empty() && !connection.all_is_out(), "TLS holds the rest");
+    assert!(connection.passing.out.is_empty() && !connection.all_is_out(), "TLS holds the rest");
     assert_eq!(connection.session.stuck_since(), Some(Moment(1000)));
     connection.rest();
     assert!(means.budget.has_room_for(140_000) && !means.budget.has_room_for(140_001));
@@ -81,8 +87,7 @@ async fn a_newcomer_is_welcomed_when_it_is_let_in() {
     let directory = tempfile::tempdir().unwrap();
     let (means, mut came) = means(Tls::own(directory.path()).unwrap());
     let (near, mut far) = tokio::io::duplex(1000);
-    let accepted =
-        Accepted { id: ConnectionId(0), origin: Origin::Console, at: Moment(0), place: None };
+    let accepted = accepted(&means);
     let mut connection = Connection::new(Socket::new(near), accepted, None, means);
     let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
     let mut cx = Context::from_waker(Waker::noop());

@@ -65,7 +65,8 @@ async fn run<S: Store>(
         if end {
             return Ok(());
         }
-        if stopping && core.switchboard().finishing() == 0 {
+        if inbox.is_closed() && inbox.is_empty() || stopping && core.switchboard().finishing() == 0
+        {
             return core.turn(clock.now(), [Inbox::End]);
         }
     }

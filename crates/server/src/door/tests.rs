@@ -186,7 +186,8 @@ async fn before_since(
     let served = tokio::spawn(async move {
         let (stream, _) = listener.accept().await?;
         let origin = Origin::Address(origin);
-        let accepted = Accepted { id: ConnectionId(0), origin, at: Moment(0), place: None };
+        let place = theirs.crowd.place(ConnectionId(0), origin).unwrap();
+        let accepted = Accepted { origin, at: Moment(0), place };
         open(stream, accepted, theirs).await
     });
     Before { address, means, served, _inbox: came, _directory: directory }

@@ -194,6 +194,7 @@ async fn the_core_hears_of_those_who_were_displaced() {
     let listener = bind(&["127.0.0.1:0".parse().unwrap()]).unwrap().remove(0);
     let address = listener.local_addr().unwrap();
     let (_stop, stopped) = watch::channel(false);
+    tokio::spawn(see_out(Arc::clone(&means)));
     tokio::spawn(serve(listener, Arc::default(), means, stopped));
     let mut first = plain(address).await;
     first.is_welcome().await;
