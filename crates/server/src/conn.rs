@@ -22,10 +22,8 @@ use helpline_proto::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::mpsc::{self, error::TrySendError},
     time::{Instant, Sleep},
 };
-use tokio_util::sync::PollSender;
 
 use crate::{
     budget::{Budget, Held},
@@ -33,6 +31,7 @@ use crate::{
     core::{Inbox, Origin},
     crowd::{Crowd, Place},
     door::Door,
+    inbox::{Closed, InboxSender, NotSent, Unsent},
     outbox::{Outbox, OutboxSender, outbox_within},
     socket::Taken,
     tell,
@@ -61,7 +60,7 @@ pub struct Means {
     /// What time it is.
     pub clock: Clock,
     /// The way to the core.
-    pub inbox: mpsc::Sender<Inbox>,
+    pub inbox: InboxSender,
     /// What the host has set.
     pub settings: Settings,
     /// What newcomers have to pass.
@@ -175,7 +174,7 @@ struct Connection<S> {
     session: ServerSession,
     means: Arc<Means>,
     /// What waits for room on the way to the core.
-    unsent: Option<Box<(PollSender<Inbox>, Inbox)>>,
+    unsent: Option<Box<Unsent>>,
     newcomer: Option<Box<Newcomer>>,
     outbox: Outbox,
     passing: OnTheWay,
@@ -355,6 +354,7 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
             && let Some(event) = std::mem::take(&mut self.passing.asked).pop()
             && let Some(newcomer) = self.newcomer.take()
         {
+            self.place.arrives();
             Inbox::Arrived(self.place.id(), newcomer.origin, newcomer.outbox, event)
         } else if !self.passing.asked.is_empty() {
             Inbox::Asked(self.place.id(), std::mem::take(&mut self.passing.asked))
@@ -370,25 +370,22 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
         };
         match self.means.inbox.try_send(item) {
             Ok(()) => Ok(true),
-            Err(TrySendError::Full(item)) => {
-                self.unsent = Some(Box::new((PollSender::new(self.means.inbox.clone()), item)));
+            Err(NotSent::Full(unsent)) => {
+                self.unsent = Some(unsent);
                 self.poll_unsent(cx)
             }
-            Err(TrySendError::Closed(_)) => Err(io::ErrorKind::BrokenPipe.into()),
+            Err(NotSent::Closed) => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
 
     /// True when what waits for room has gone to the core.
     fn poll_unsent(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let Some(unsent) = &mut self.unsent else { return Ok(false) };
-        match unsent.0.poll_reserve(cx) {
+        match unsent.poll_send(cx) {
             Poll::Pending => return Ok(false),
-            Poll::Ready(reserved) => reserved.map_err(|_| io::ErrorKind::BrokenPipe)?,
+            Poll::Ready(sent) => sent.map_err(|Closed| io::ErrorKind::BrokenPipe)?,
         }
-        if let Some(unsent) = self.unsent.take() {
-            let (mut inbox, item) = *unsent;
-            inbox.send_item(item).map_err(|_| io::ErrorKind::BrokenPipe)?;
-        }
+        self.unsent = None;
         Ok(true)
     }
 

@@ -3,7 +3,8 @@
 //! Somebody who was let in never makes room for anybody. Strangers, who have not joined, signed on or resumed
 //! yet, do: the oldest of them for the newest. Whoever means well is a stranger for a moment only.
 //!
-//! Whatever becomes of a connection, its place is given back, and from that the core hears that it is gone.
+//! Whatever becomes of a connection, its place is given back; from that the core, if it knows of the connection,
+//! hears that it is gone.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -87,7 +88,7 @@ struct People {
     strangers: BTreeMap<ConnectionId, Option<AbortHandle>>,
     displaced: HashSet<ConnectionId>,
     of: HashMap<Network, u32>,
-    /// Who has gone, and the core hasn't heard of it.
+    /// Who has gone, and the core has still to hear it; it knows of them all, so there is no other bound.
     gone: Vec<ConnectionId>,
     is_closed: bool,
 }
@@ -146,7 +147,7 @@ impl Crowd {
     }
 
     fn taken(self: &Arc<Self>, id: ConnectionId, counted: Counted, displaced: Displaced) -> Place {
-        Place { crowd: Arc::clone(self), id, counted, displaced, core_knows: false }
+        Place { crowd: Arc::clone(self), id, counted, displaced, is_known: false }
     }
 
     /// Says how a stranger's connection is ended.
@@ -224,7 +225,8 @@ pub(crate) struct Place {
     id: ConnectionId,
     counted: Counted,
     displaced: Displaced,
-    core_knows: bool,
+    /// The core knows of the connection.
+    is_known: bool,
 }
 
 impl Place {
@@ -243,9 +245,14 @@ impl Place {
         self.crowd.people().strangers.remove(&self.id);
     }
 
+    /// The core is told of the connection.
+    pub(crate) fn arrives(&mut self) {
+        self.is_known = true;
+    }
+
     /// Lets the core hear that nobody is there any more, though the connection isn't closed yet.
     pub(crate) fn is_left(&mut self) {
-        if !std::mem::replace(&mut self.core_knows, true) {
+        if std::mem::take(&mut self.is_known) {
             self.crowd.people().gone.push(self.id);
             self.crowd.somebody_went.notify_one();
         }

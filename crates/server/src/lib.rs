@@ -21,6 +21,7 @@ pub mod data;
 pub mod door;
 pub mod entries;
 pub mod gate;
+pub mod inbox;
 pub mod listen;
 pub mod network;
 pub mod outbox;

@@ -298,8 +298,7 @@ pub(crate) async fn serve<S: Source>(
 pub(crate) async fn see_out(means: Arc<Means>) {
     while let Some(gone) = means.crowd.gone().await {
         for id in gone {
-            // If the core is gone, nobody has to hear it.
-            let _ = means.inbox.send(Inbox::Gone(id)).await;
+            means.inbox.send(Inbox::Gone(id)).await;
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     data::{self, DataError, Lock},
     door::{Door, Plaintext},
     gate::Gate,
+    inbox,
     listen::{self, Address, Attached, Ids, ListenError},
     store::{DATABASE, SqliteStore, StoreError},
     tell::About,
@@ -163,7 +164,7 @@ impl Server {
         let core = Core::open(host, store, Box::new(random), now)?;
         let line = core.switchboard();
         let kept = Kept { waiting: line.waiting(), talking: line.talking() };
-        let (inbox, came) = mpsc::channel(INBOX);
+        let (inbox, came) = inbox::inbox(INBOX);
         let outcome = thread::start(core, clock, came)?;
 
         let door = Door { tls, plaintext: settings.plaintext, gate };
@@ -235,13 +236,12 @@ impl Server {
 
     /// Closes the line to new callers; those who talk may finish. [`ended`](Self::ended) tells when.
     pub async fn stop(&self) {
-        // If the core is gone, that is the outcome already.
-        let _ = self.means.inbox.send(Inbox::Stop).await;
+        self.means.inbox.send(Inbox::Stop).await;
     }
 
     /// Sends everybody away now. What they were in is kept for when the line opens again.
     pub async fn end(&self) {
-        let _ = self.means.inbox.send(Inbox::End).await;
+        self.means.inbox.send(Inbox::End).await;
     }
 
     /// Waits until the core has ended: the line was stopped, or can't go on. Cancel-safe.

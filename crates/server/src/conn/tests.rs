@@ -16,12 +16,13 @@ use crate::{
         Plaintext,
         tests::{hello, join},
     },
+    inbox::{InboxReceiver, inbox},
     socket::Socket,
     tls::{Tls, tests::trusting},
 };
 
-fn means(tls: Tls) -> (Arc<Means>, mpsc::Receiver<Inbox>) {
-    let (inbox, came) = mpsc::channel(8);
+fn means(tls: Tls) -> (Arc<Means>, InboxReceiver) {
+    let (inbox, came) = inbox(8);
     let room = Room { connections: 1, strangers: 1, per_address: None };
     let means = Means {
         clock: Clock::start(),
@@ -95,7 +96,7 @@ async fn a_newcomer_is_welcomed_when_it_is_let_in() {
         far.write_all(&tell::frame(&message, Ref::NONE)).await.unwrap();
     }
     assert!(connection.poll(&mut cx, timer.as_mut()).is_pending());
-    let Ok(Inbox::Arrived(_, _, mut outbox, _)) = came.try_recv() else { panic!("no join") };
+    let Ok(Inbox::Arrived(_, _, mut outbox, _)) = came.items.try_recv() else { panic!("no join") };
     assert_eq!(connection.stream.taken(), 0);
 
     let (line, name) = (LineName::new("main").unwrap(), Name::new("Ada").unwrap());

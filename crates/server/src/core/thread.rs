@@ -4,11 +4,12 @@ use std::thread;
 
 use tokio::{
     runtime::{Builder, Handle},
-    sync::{mpsc, oneshot},
+    sync::oneshot,
 };
 
 use crate::{
     clock::Clock,
+    inbox::InboxReceiver,
     store::{Store, StoreError},
 };
 
@@ -29,11 +30,13 @@ pub type Outcome = Result<(), StoreError>;
 pub fn start<S: Store + Send + 'static>(
     mut core: Core<S>,
     clock: Clock,
-    inbox: mpsc::Receiver<Inbox>,
+    inbox: InboxReceiver,
 ) -> std::io::Result<oneshot::Receiver<Outcome>> {
     let runtime = Builder::new_current_thread().enable_time().build()?;
     let (done, outcome) = oneshot::channel();
-    core.peers.are_served(Handle::current());
+    let connections = Handle::current();
+    connections.spawn(inbox.gather());
+    core.peers.are_served(connections);
     thread::Builder::new().name("core".into()).spawn(move || {
         let result = runtime.block_on(run(core, clock, inbox));
         // Nobody listens any more only when the process ends anyway.
@@ -42,31 +45,25 @@ pub fn start<S: Store + Send + 'static>(
     Ok(outcome)
 }
 
-async fn run<S: Store>(
-    mut core: Core<S>,
-    clock: Clock,
-    mut inbox: mpsc::Receiver<Inbox>,
-) -> Outcome {
+async fn run<S: Store>(mut core: Core<S>, clock: Clock, mut inbox: InboxReceiver) -> Outcome {
     let mut came = Vec::with_capacity(INBOX);
     let mut stopping = false;
     loop {
         match core.poll_timeout() {
             Some(due) => {
                 let due = clock.instant(due).into();
-                let _ = tokio::time::timeout_at(due, inbox.recv_many(&mut came, INBOX)).await;
+                let _ = tokio::time::timeout_at(due, inbox.rung()).await;
             }
-            None => {
-                inbox.recv_many(&mut came, INBOX).await;
-            }
+            None => inbox.rung().await,
         }
+        inbox.take(&mut came);
         stopping |= came.iter().any(|item| matches!(item, Inbox::Stop));
         let end = came.iter().any(|item| matches!(item, Inbox::End));
         core.turn(clock.now(), came.drain(..))?;
         if end {
             return Ok(());
         }
-        if inbox.is_closed() && inbox.is_empty() || stopping && core.switchboard().finishing() == 0
-        {
+        if inbox.is_at_an_end() || stopping && core.switchboard().finishing() == 0 {
             return core.turn(clock.now(), [Inbox::End]);
         }
     }

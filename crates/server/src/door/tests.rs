@@ -18,15 +18,15 @@ use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpListener,
-    sync::mpsc,
 };
 use tokio_rustls::TlsConnector;
 
 use crate::{
     clock::Clock,
-    core::{ConnectionId, Inbox},
+    core::ConnectionId,
     crowd::{Crowd, Room},
     gate::Ban,
+    inbox::{InboxReceiver, inbox},
     server::{Server, Settings},
     tls::tests as tls,
 };
@@ -149,7 +149,7 @@ struct Before {
     address: SocketAddr,
     means: Arc<Means>,
     served: tokio::task::JoinHandle<io::Result<()>>,
-    _inbox: mpsc::Receiver<Inbox>,
+    _inbox: InboxReceiver,
     _directory: tempfile::TempDir,
 }
 
@@ -165,7 +165,7 @@ async fn before_since(
     banned_until: Option<UnixMillis>,
 ) -> Before {
     let directory = tempfile::tempdir().unwrap();
-    let (inbox, came) = mpsc::channel(8);
+    let (inbox, came) = inbox(8);
     let gate = Arc::<Gate>::default();
     if let Some(until) = banned_until {
         gate.set(vec![Ban { network: origin.to_string().parse().unwrap(), until }]);

@@ -10,21 +10,22 @@ use crate::{
     crowd::{Crowd, Room},
     door::{
         Door, Plaintext,
-        tests::{Encrypted, PATIENCE, Visitor, encrypted, hello, plain, settings},
+        tests::{Encrypted, PATIENCE, Visitor, encrypted, hello, join, plain, settings},
     },
+    inbox::{InboxReceiver, inbox},
     server::{Server, Settings},
     tls::{self, Tls},
 };
 
 /// Means with nobody at the core's end but who holds the receiver.
-fn means(room: Room) -> (Arc<Means>, mpsc::Receiver<Inbox>, tempfile::TempDir) {
+fn means(room: Room) -> (Arc<Means>, InboxReceiver, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let (means, came) = means_with(Tls::own(directory.path()).unwrap(), room);
     (means, came, directory)
 }
 
-fn means_with(tls: Tls, room: Room) -> (Arc<Means>, mpsc::Receiver<Inbox>) {
-    let (inbox, came) = mpsc::channel(64);
+fn means_with(tls: Tls, room: Room) -> (Arc<Means>, InboxReceiver) {
+    let (inbox, came) = inbox(64);
     let means = Means {
         clock: Clock::start(),
         inbox,
@@ -196,12 +197,19 @@ async fn the_core_hears_of_those_who_were_displaced() {
     let (_stop, stopped) = watch::channel(false);
     tokio::spawn(see_out(Arc::clone(&means)));
     tokio::spawn(serve(listener, Arc::default(), means, stopped));
+    let mut next = async || tokio::time::timeout(PATIENCE, came.items.recv()).await.unwrap();
     let mut first = plain(address).await;
-    first.is_welcome().await;
+    first.say(hello()).await;
+    first.say(join()).await;
+    let heard = next().await;
+    assert!(matches!(heard, Some(Inbox::Arrived(ConnectionId(0), ..))), "{heard:?}");
     plain(address).await.is_welcome().await;
     assert_eq!(first.hear().await, None);
-    let heard = tokio::time::timeout(PATIENCE, came.recv()).await.unwrap();
+    // Of the second it hears nothing: it doesn't know that one.
+    plain(address).await.is_welcome().await;
+    let heard = next().await;
     assert!(matches!(heard, Some(Inbox::Gone(ConnectionId(0)))), "{heard:?}");
+    assert!(came.items.is_empty());
 }
 
 #[test]
