@@ -40,7 +40,7 @@ pub fn inbox(items: usize) -> (InboxSender, InboxReceiver) {
 /// What wakes the core.
 #[derive(Debug, Default)]
 struct Bell {
-    /// Requests that came since it rang.
+    /// Requests that came since it rang, or since the core looked.
     requests: AtomicUsize,
     /// Whether the core found several things to do when it looked last.
     is_busy: AtomicBool,
@@ -178,12 +178,15 @@ impl InboxReceiver {
 
     /// Takes what came, for one turn.
     pub(crate) fn take(&mut self, came: &mut Vec<Inbox>) {
+        self.bell.requests.store(0, Ordering::Release);
         while came.len() < self.most
             && let Ok(item) = self.items.try_recv()
         {
             came.push(item);
         }
-        self.bell.is_busy.store(came.len() > 1, Ordering::Relaxed);
+        if !came.is_empty() {
+            self.bell.is_busy.store(came.len() > 1, Ordering::Relaxed);
+        }
         if came.len() == self.most {
             self.bell.ring();
         }
