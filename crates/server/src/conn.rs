@@ -43,6 +43,9 @@ mod tests;
 /// Bytes read at once, into one buffer a thread: a silent connection holds none.
 const READ: usize = 64 * 1024;
 
+/// Requests of one read for which there is room before they are seen, at most.
+const FORETOLD: usize = 64;
+
 /// Bytes gathered for one write, about.
 const WRITE: usize = 64 * 1024;
 
@@ -476,7 +479,7 @@ impl<S: AsyncRead + AsyncWrite + Taken + Unpin> Connection<S> {
                     while let Some(event) = self.session.poll_event() {
                         if self.passing.asked.is_empty() {
                             // Those who say much at once say much the same.
-                            self.passing.asked.reserve(bytes.len() / frame.size());
+                            self.passing.asked.reserve((bytes.len() / frame.size()).min(FORETOLD));
                         }
                         self.passing.asked.push(event);
                     }

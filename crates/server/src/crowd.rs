@@ -408,6 +408,22 @@ mod tests {
         assert!(left.of.is_empty());
     }
 
+    #[tokio::test]
+    async fn the_core_hears_of_those_it_knows_even_if_their_task_panics() {
+        let crowd = crowd(ROOM);
+        let stranger = crowd.place(ConnectionId(1), Origin::Console).unwrap();
+        let mut known = crowd.place(ConnectionId(2), Origin::Console).unwrap();
+        known.arrives();
+        let task = tokio::spawn(async move {
+            let _places = (stranger, known);
+            panic!("told to");
+        });
+        task.await.unwrap_err();
+        assert_eq!(crowd.gone().await, Some(vec![ConnectionId(2)]));
+        crowd.close();
+        assert_eq!(crowd.gone().await, None);
+    }
+
     #[test]
     fn there_is_room_for_as_many_as_there_are_descriptors_for() {
         let room = |descriptors| Room::within(descriptors, 1024, Some(64));

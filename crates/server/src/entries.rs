@@ -15,6 +15,12 @@ use crate::{store::StoreError, tell};
 /// who wants one of them has to read no more.
 const ENOUGH: usize = 16 * 1024;
 
+/// Bytes for the frames of a short line.
+const SHORT: usize = 256;
+
+/// Bytes that frames on their way to a peer may hold beside themselves: they aren't counted.
+const SPARE: usize = 512;
+
 pub(crate) const NO_FRAMES: StoreError = StoreError::Nonsense("an entry that isn't one");
 
 /// Entries of one call, in order and without a gap, as the frames that go over the wire. What is recorded is what
@@ -63,7 +69,7 @@ impl Entries {
     /// Begins with one. It is likely that so many more follow.
     #[must_use]
     pub fn of(call: CallId, entry: Entry, more: usize) -> Self {
-        let mut entries = Self { call, steps: Vec::new(), frames: BytesMut::new() };
+        let mut entries = Self { call, steps: Vec::new(), frames: BytesMut::with_capacity(SHORT) };
         entries.push(entry);
         if let Some(fit) = ENOUGH.checked_div(entries.frames.len()) {
             let more = more.min(fit);
@@ -126,6 +132,9 @@ impl Entries {
     /// Their frames, to be told.
     #[must_use]
     pub fn into_frames(self) -> Bytes {
+        if self.frames.capacity() - self.frames.len() > SPARE {
+            return Bytes::copy_from_slice(&self.frames);
+        }
         self.frames.freeze()
     }
 }
@@ -146,4 +155,44 @@ pub(crate) fn read(call: CallId, frames: &[u8]) -> impl Iterator<Item = Result<E
             None => Err(NO_FRAMES),
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use helpline_proto::{
+        text::{Name, Text},
+        time::UnixMillis,
+    };
+
+    use super::*;
+
+    const CALL: CallId = CallId([1; 16]);
+
+    fn said(seq: u32) -> Entry {
+        let (name, text) = (Name::new("Ada").unwrap(), Text::new("a line").unwrap());
+        let item = Item::Said { from: Side::Caller, name, nonce: Nonce(seq), text };
+        Entry { seq: Seq(seq), at: UnixMillis(0), item }
+    }
+
+    #[test]
+    fn entries_read_back_as_they_were_put_in() {
+        let mut entries = Entries::of(CALL, said(7), 1);
+        entries.push(said(8));
+        assert_eq!((entries.first(), entries.last()), (Seq(7), Seq(8)));
+        assert_eq!(entries.steps(), [Step::of(&said(7)), Step::of(&said(8))]);
+        assert_eq!(entries.read().unwrap(), [said(7), said(8)]);
+        assert!(read(CallId([2; 16]), entries.frames()).all(|entry| entry.is_err()));
+    }
+
+    #[test]
+    fn frames_hold_little_beside_themselves() {
+        for (more, come) in [(0, 0), (60, 0), (60, 60), (usize::MAX, 3)] {
+            let mut entries = Entries::of(CALL, said(1), more);
+            (0..come).for_each(|nth| entries.push(said(nth + 2)));
+            let frames = entries.into_frames();
+            let size = frames.len();
+            let held = frames.try_into_mut().unwrap().capacity();
+            assert!(held <= size + SPARE, "{held} bytes for {size}");
+        }
+    }
 }
