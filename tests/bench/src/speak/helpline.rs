@@ -126,11 +126,14 @@ pub(crate) fn find<T>(
         };
         used += frame.size();
         let message = Message::decode(frame).map_err(io::Error::other)?;
-        if let Message::Goodbye(goodbye) = message {
-            return Err(nonsense(goodbye));
-        }
-        if let Some(found) = look(message) {
-            return Ok(Some((used, found)));
+        match message {
+            Message::Goodbye(goodbye) => return Err(nonsense(goodbye)),
+            Message::Busy(busy) => return Err(nonsense(busy)),
+            message => {
+                if let Some(found) = look(message) {
+                    return Ok(Some((used, found)));
+                }
+            }
         }
     }
 }
