@@ -141,7 +141,8 @@ pub trait Store {
     /// Whether others may write to it too: administrators.
     const SHARED: bool;
 
-    /// Writes everything or nothing, and returns once it would survive a power cut.
+    /// Writes everything or nothing, and returns once it would survive a power cut. With nothing to write it is the time
+    /// for what has been put off.
     ///
     /// # Errors
     /// Nothing is known to be kept. If the error [is rolled back](StoreError::is_rolled_back),

@@ -44,6 +44,8 @@ pub struct SqliteStore {
     pub(super) database: Connection,
     line: LineName,
     live: Live,
+    /// What was deleted may still be in the log.
+    log_remembers: bool,
 }
 
 impl SqliteStore {
@@ -79,7 +81,8 @@ impl SqliteStore {
         // What a killed server wrote but hadn't synced looks committed. This sync makes it so, before
         // anybody is told of it. It also shows that the disk takes anything at all.
         database.execute("INSERT INTO start (at) VALUES (?)", [at.0])?;
-        Ok(Self { database, line, live })
+        // It may have been killed before it had emptied the log.
+        Ok(Self { database, line, live, log_remembers: true })
     }
 
     /// Writes a batch in one transaction. Its statements are kept ready, which rusqlite's own are not.
@@ -105,23 +108,8 @@ impl SqliteStore {
 }
 
 impl SqliteStore {
-    /// Copies everything out of the log and cuts it off, so that nothing of what was deleted is left in it. A
-    /// reader may keep it from that; then it is cut off another time.
-    fn empty_log(&self) -> Result<(), StoreError> {
-        self.database.busy_timeout(Duration::ZERO)?;
-        let emptied = self.database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        self.database.busy_timeout(PATIENCE)?;
-        Ok(emptied?)
-    }
-}
-
-impl Store for SqliteStore {
-    const SHARED: bool = true;
-
-    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
-        if writes.is_empty() {
-            return Ok(());
-        }
+    /// Records a batch. Says whether calls were deleted.
+    fn record(&mut self, writes: &[Write]) -> Result<bool, StoreError> {
         let changes = self.write(writes).map_err(|error| match error {
             // No write to the log that failed for lack of room has completed the frame that commits: it
             // is the last that is written, once (a power-safe overwrite needs no padding). A sync never
@@ -136,8 +124,33 @@ impl Store for SqliteStore {
         })?;
         let has_forgotten = changes.has_forgotten();
         changes.apply(&mut self.live);
-        if has_forgotten {
-            self.empty_log()?;
+        Ok(has_forgotten)
+    }
+
+    /// Copies everything out of the log and cuts it off, so that nothing of what was deleted is left in it. A
+    /// reader may keep it from that, or a full disk; then it is false.
+    fn empty_log(&self) -> Result<bool, StoreError> {
+        self.database.busy_timeout(Duration::ZERO)?;
+        let is_kept = self
+            .database
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+        self.database.busy_timeout(PATIENCE)?;
+        match is_kept {
+            Ok(is_kept) => Ok(!is_kept),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    const SHARED: bool = true;
+
+    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        let has_forgotten = !writes.is_empty() && self.record(writes)?;
+        self.log_remembers |= has_forgotten;
+        if self.log_remembers && (has_forgotten || writes.is_empty()) {
+            self.log_remembers = !self.empty_log()?;
         }
         Ok(())
     }

@@ -108,3 +108,35 @@ fn a_reader_holds_up_nobody() {
     assert!(begun.elapsed().as_secs() < 3, "the core waited for a reader");
     store.commit(&[opened(3)]).unwrap();
 }
+
+#[test]
+fn what_a_reader_kept_in_the_log_is_gone_soon_after_it_has_left() {
+    let directory = directory();
+    let mut store = open(directory.path());
+    store.commit(&over(1, CANARY)).unwrap();
+    store.commit(&over(2, "two")).unwrap();
+    let reader = Connection::open(directory.path().join(DATABASE)).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM block;").unwrap();
+    tidy(&mut store, i64::MAX);
+    store.commit(&[]).unwrap();
+    assert!(is_found(directory.path(), CANARY), "somebody reads it");
+    reader.execute_batch("COMMIT").unwrap();
+    store.commit(&[opened(3)]).unwrap();
+    store.commit(&[]).unwrap();
+    assert!(!is_found(directory.path(), CANARY));
+}
+
+#[test]
+fn what_was_deleted_just_before_a_kill_is_gone_from_the_log_after_the_next_start() {
+    let directory = directory();
+    let mut store = open(directory.path());
+    store.commit(&over(1, CANARY)).unwrap();
+    store.commit(&over(2, "two")).unwrap();
+    let reader = Connection::open(directory.path().join(DATABASE)).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM block;").unwrap();
+    tidy(&mut store, i64::MAX);
+    let (elsewhere, mut again) = killed(directory.path());
+    assert!(is_found(elsewhere.path(), CANARY), "the log is as it was");
+    again.commit(&[]).unwrap();
+    assert!(!is_found(elsewhere.path(), CANARY));
+}
