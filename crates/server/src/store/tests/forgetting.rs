@@ -43,6 +43,16 @@ fn is_found(directory: &Path, text: &str) -> bool {
     })
 }
 
+/// Two calls that are over, and somebody who reads them.
+fn read_by_somebody(directory: &Path) -> (SqliteStore, Connection) {
+    let mut store = open(directory);
+    store.commit(&over(1, CANARY)).unwrap();
+    store.commit(&over(2, "two")).unwrap();
+    let reader = Connection::open(directory.join(DATABASE)).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM block;").unwrap();
+    (store, reader)
+}
+
 #[test]
 fn calls_that_are_over_for_long_are_gone_from_every_file() {
     let directory = directory();
@@ -98,11 +108,7 @@ fn a_call_without_entries_finds_its_own_after_everything_before_it_is_gone() {
 #[test]
 fn a_reader_holds_up_nobody() {
     let directory = directory();
-    let mut store = open(directory.path());
-    store.commit(&over(1, CANARY)).unwrap();
-    store.commit(&over(2, "two")).unwrap();
-    let reader = Connection::open(directory.path().join(DATABASE)).unwrap();
-    reader.execute_batch("BEGIN; SELECT count(*) FROM block;").unwrap();
+    let (mut store, _reader) = read_by_somebody(directory.path());
     let begun = std::time::Instant::now();
     tidy(&mut store, i64::MAX);
     assert!(begun.elapsed().as_secs() < 3, "the core waited for a reader");
@@ -112,11 +118,7 @@ fn a_reader_holds_up_nobody() {
 #[test]
 fn what_a_reader_kept_in_the_log_is_gone_soon_after_it_has_left() {
     let directory = directory();
-    let mut store = open(directory.path());
-    store.commit(&over(1, CANARY)).unwrap();
-    store.commit(&over(2, "two")).unwrap();
-    let reader = Connection::open(directory.path().join(DATABASE)).unwrap();
-    reader.execute_batch("BEGIN; SELECT count(*) FROM block;").unwrap();
+    let (mut store, reader) = read_by_somebody(directory.path());
     tidy(&mut store, i64::MAX);
     store.commit(&[]).unwrap();
     assert!(is_found(directory.path(), CANARY), "somebody reads it");
@@ -129,11 +131,7 @@ fn what_a_reader_kept_in_the_log_is_gone_soon_after_it_has_left() {
 #[test]
 fn what_was_deleted_just_before_a_kill_is_gone_from_the_log_after_the_next_start() {
     let directory = directory();
-    let mut store = open(directory.path());
-    store.commit(&over(1, CANARY)).unwrap();
-    store.commit(&over(2, "two")).unwrap();
-    let reader = Connection::open(directory.path().join(DATABASE)).unwrap();
-    reader.execute_batch("BEGIN; SELECT count(*) FROM block;").unwrap();
+    let (mut store, _reader) = read_by_somebody(directory.path());
     tidy(&mut store, i64::MAX);
     let (elsewhere, mut again) = killed(directory.path());
     assert!(is_found(elsewhere.path(), CANARY), "the log is as it was");
